@@ -1,0 +1,101 @@
+// What the per-instruction-set kernels take and the table through which they are called. No MLX here.
+#pragma once
+#include <cstdint>
+
+namespace las {
+
+enum class Scalar { f32, f16, bf16 };
+
+struct View {  // a strided (b, t, d) array of any of the three element types; strides in elements
+  void* data = nullptr;
+  Scalar type = Scalar::f32;
+  int64_t stride[3] = {0, 0, 0};
+};
+
+constexpr int SEGMENT = 32;  // time steps between two kept states: the backward pass recomputes those in between
+
+struct ScanForward {
+  int b, t, d, n;
+  float inverse_substeps;  // 1/K; 0 is exact zero-order hold
+  View x, dt, B, C, z;     // z.data == nullptr: no gate
+  const float *A, *D, *h0;
+  View y;
+  float *h_last, *checkpoints;  // checkpoints: (b, segments, blocks, n, lanes)
+};
+
+struct ScanBackward {
+  ScanForward f;  // y and h_last unused
+  View gy;
+  const float* gh_last;
+  View gx, gdt, gz;
+  float *gA, *gD, *gh0;  // (b, d, n), (b, d), (b, d, n): one partial sum a batch row
+  float *gB, *gC;        // (parts, b, t, n): one partial sum a group of channel blocks
+};
+
+struct ConvForward {
+  int b, t, d, k;
+  bool silu;
+  View x, tail;                // (b, t, d), (b, k - 1, d)
+  const float *weight, *bias;  // (d, k), (d,)
+  View y, new_tail;
+};
+
+struct ConvBackward {
+  ConvForward f;
+  View gy, gnew_tail, gx, gtail;
+  float *gweight, *gbias;  // (b, d, k), (b, d): one partial sum a batch row
+};
+
+struct Rows {  // row-wise kernels run over rows [r0, r1) of contiguous float32 arrays with d columns
+  int64_t r0, r1;
+  int d;
+};
+
+struct AdamW {
+  const float *p, *g, *m, *v;
+  float *p_out, *m_out, *v_out;
+  float lr, b1, b2, eps, weight_decay, scale, bias_correction;
+};
+
+struct Kernels {
+  int lanes;
+  void (*scan_forward)(const ScanForward&, int row, int block0, int block1);
+  void (*scan_backward)(const ScanBackward&, int row, int part, int block0, int block1);
+  void (*conv_forward)(const ConvForward&, int row, int d0, int d1);
+  void (*conv_backward)(const ConvBackward&, int row, int d0, int d1);
+  void (*rms_norm)(const Rows&, const float* x, const float* w, float eps, float* y);
+  void (*rms_norm_grad)(const Rows&, const float* x, const float* w, float eps, const float* gy, float* gx, float* gw);
+  void (*bounded)(const Rows&, const float* x, const float* bias, float lo, float hi, float* y);
+  void (*bounded_grad)(const Rows&, const float* x, const float* bias, float lo, float hi, const float* gy, float* gx,
+                       float* gbias);
+  void (*softplus)(const Rows&, const float* x, const float* bias, float* y);
+  void (*softplus_grad)(const Rows&, const float* x, const float* bias, const float* gy, float* gx, float* gbias);
+  void (*cross_entropy)(const Rows&, const float* logits, const int32_t* target, float* loss, float* lse);
+  void (*cross_entropy_grad)(const Rows&, const float* logits, const int32_t* target, const float* lse, const float* gloss,
+                             float* glogits);
+  void (*adamw)(const AdamW&, int64_t i0, int64_t i1);
+};
+
+const Kernels& kernels();  // of the instruction set in use
+
+}  // namespace las
+
+#define LAS_DECLARE_KERNELS(isa)                                                                                          \
+  namespace isa {                                                                                                         \
+  void scan_forward(const las::ScanForward&, int, int, int);                                                              \
+  void scan_backward(const las::ScanBackward&, int, int, int, int);                                                       \
+  void conv_forward(const las::ConvForward&, int, int, int);                                                              \
+  void conv_backward(const las::ConvBackward&, int, int, int);                                                            \
+  void rms_norm(const las::Rows&, const float*, const float*, float, float*);                                             \
+  void rms_norm_grad(const las::Rows&, const float*, const float*, float, const float*, float*, float*);                  \
+  void bounded(const las::Rows&, const float*, const float*, float, float, float*);                                       \
+  void bounded_grad(const las::Rows&, const float*, const float*, float, float, const float*, float*, float*);            \
+  void softplus(const las::Rows&, const float*, const float*, float*);                                                    \
+  void softplus_grad(const las::Rows&, const float*, const float*, const float*, float*, float*);                         \
+  void cross_entropy(const las::Rows&, const float*, const int32_t*, float*, float*);                                     \
+  void cross_entropy_grad(const las::Rows&, const float*, const int32_t*, const float*, const float*, float*);            \
+  void adamw(const las::AdamW&, int64_t, int64_t);                                                                        \
+  }
+LAS_DECLARE_KERNELS(baseline)
+LAS_DECLARE_KERNELS(avx2)
+LAS_DECLARE_KERNELS(avx512)

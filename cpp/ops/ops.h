@@ -1,0 +1,20 @@
+// What module.cpp offers to Python. Shapes and meanings: lasmlx/ops/<name>.py, which checks them first.
+#pragma once
+#include "ops/primitive.h"
+
+namespace las {
+
+using MaybeArray = std::optional<mx::array>;
+using MaybeStream = std::optional<mx::Stream>;
+
+Arrays selective_scan(mx::array x, mx::array dt, mx::array A, mx::array B, mx::array C, MaybeArray D, MaybeArray z,
+                      MaybeArray h0, float substeps, MaybeStream stream);
+Arrays causal_conv1d(mx::array x, mx::array weight, MaybeArray bias, MaybeArray tail, bool silu, MaybeStream stream);
+mx::array rms_norm(mx::array x, mx::array weight, float eps, MaybeStream stream);
+mx::array bounded_time_step(mx::array x, mx::array bias, float dt_min, float dt_max, MaybeStream stream);
+mx::array softplus_time_step(mx::array x, mx::array bias, MaybeStream stream);
+mx::array cross_entropy(mx::array logits, mx::array targets, MaybeStream stream);
+Arrays adamw(mx::array p, mx::array g, mx::array m, mx::array v, mx::array scalars, float b1, float b2, float eps,
+             float weight_decay, MaybeStream stream);
+
+}  // namespace las
