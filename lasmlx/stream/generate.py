@@ -1,0 +1,88 @@
+"""Bytes that continue a prompt."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lasmlx.stream.native import NativeModel, Weights
+
+CHUNK = 32  # bytes a native call makes: long enough to hide Python, short enough to stop at once
+EMPTY_PROMPT = b"\n"
+
+
+class Producer(Protocol):
+    """Makes the next `count` bytes, and the nanoseconds each took; fewer only at the end."""
+
+    def __call__(self, count: int, /) -> tuple[bytes, NDArray[np.uint32]]: ...
+
+
+def producer(
+    model: Any,
+    prompt: bytes | str,
+    *,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    seed: int = 0,
+    weights: Weights = "float32",
+) -> Producer:
+    """A session that was fed the prompt, as a function that makes what follows it.
+
+    Args:
+        model: a `las` or `mamba` model, or a NativeModel, which keeps its own weights.
+        prompt: a str is UTF-8; an empty one is a line feed.
+        temperature: 0 (the most likely byte) to 100.
+        top_k: how many of the likeliest bytes to choose from; 0 is all.
+        seed: the same seed gives the same bytes, however many are asked for at a time.
+        weights: "float32" or "int8", for a model that is not packed yet.
+
+    Raises:
+        ValueError: an argument out of range, or a family without a native step.
+    """
+    if not (math.isfinite(temperature) and 0 <= temperature <= 100):
+        raise ValueError(f"generate: temperature is {temperature}, expected 0 (the most likely byte) to 100.")
+    if not 0 <= top_k <= 256:
+        raise ValueError(f"generate: top_k is {top_k}, expected 0 (all) to 256.")
+    native = model if isinstance(model, NativeModel) else NativeModel.from_model(model, weights)
+    session = native.session(seed)
+    data = prompt.encode() if isinstance(prompt, str) else prompt
+    session.feed(data or EMPTY_PROMPT)
+    return lambda count: session.generate(count, temperature, top_k)
+
+
+def generate(
+    model: Any,
+    prompt: bytes | str = b"",
+    *,
+    bytes: int | None = None,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    seed: int = 0,
+    weights: Weights = "float32",
+) -> Iterator[int]:
+    """byte ~ softmax(logits / temperature), one at a time, each fed back.
+
+    Args:
+        bytes: how many; None is without end.
+        model, prompt, temperature, top_k, seed, weights: as for `producer`.
+
+    Returns:
+        An iterator of integers 0 .. 255.
+
+    Raises:
+        ValueError: at the call, not at the first byte.
+    """
+    if bytes is not None and bytes < 0:
+        raise ValueError(f"generate: bytes is {bytes}, expected 0 or more, or None for no end.")
+    produce = producer(model, prompt, temperature=temperature, top_k=top_k, seed=seed, weights=weights)
+    return _one_at_a_time(produce, bytes)
+
+
+def _one_at_a_time(produce: Producer, count: int | None) -> Iterator[int]:
+    made = 0
+    while count is None or made < count:
+        chunk, _ = produce(CHUNK if count is None else min(CHUNK, count - made))
+        made += len(chunk)
+        yield from chunk
