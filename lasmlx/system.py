@@ -1,0 +1,96 @@
+"""What this machine runs lasmlx with, and what is slow about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from lasmlx._blas import BLAS
+
+SLOW_GFLOPS = 30.0
+
+
+@dataclass(frozen=True)
+class System:
+    """A description of the machine, the libraries and the ops' implementations."""
+
+    machine: str
+    device: str
+    threads: int
+    instruction_set: str
+    blas: str
+    gflops: float  # measured, float32, 1024^3
+    versions: dict[str, str]
+    ops: dict[str, str]  # what impl="auto" runs
+    advice: list[str] = field(default_factory=list)  # one line a thing that is slow, and its remedy
+
+
+def describe() -> System:
+    """Look at this machine; takes a fraction of a second, most of it one matrix product."""
+    import mlx.core as mx
+
+    from lasmlx.ops import dispatch, native
+
+    gpu = mx.default_device() != mx.Device(mx.cpu)
+    gflops = _measure_gflops()
+    advice = []
+    if not gpu and gflops < SLOW_GFLOPS:
+        advice.append(f"matrix products run at {gflops:.0f} GFLOP/s. {BLAS.advice or 'Is the machine busy?'}")
+    elif BLAS.advice and not gpu:
+        advice.append(BLAS.advice)
+    if native.module is None:
+        advice.append(f"the compiled ops are absent: {native.absent}")
+    elif os.environ.get("LASMLX_ISA"):
+        advice.append(f"LASMLX_ISA={os.environ['LASMLX_ISA']} chooses the instruction set: unset it for the best.")
+    metal = {"selective_scan": False, "causal_conv1d": False}
+    fused = ["rms_norm", "time_step", "cross_entropy", "adamw"]
+    ops: dict[str, str] = {name: dispatch.choose(name, "auto", metal=has) for name, has in metal.items()}
+    ops |= {name: dispatch.choose(name, "auto") for name in fused}
+    if gpu and "reference" in [ops[name] for name in metal]:
+        advice.append(
+            "the Metal kernels are not there yet and plain MLX scans slowly: mx.set_default_device(mx.cpu)."
+        )
+    return System(
+        machine=f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        device="GPU (Metal)" if gpu else "CPU",
+        threads=native.module.threads() if native.module else 1,
+        instruction_set=native.module.isa() if native.module else "none",
+        blas=BLAS.name,
+        gflops=gflops,
+        versions={"python": platform.python_version()} | {name: _version(name) for name in ("lasmlx", "mlx", "numpy")},
+        ops=ops,
+        advice=advice,
+    )
+
+
+def _measure_gflops(size: int = 1024) -> float:
+    import mlx.core as mx
+
+    a = mx.random.normal((size, size))
+    mx.eval(a @ a)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        mx.eval(a @ a)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,37 @@
+"""The loop, its schedule, checkpoints and metrics. Yields records, prints nothing."""
+
+from lasmlx.train.config import TrainConfig
+from lasmlx.train.evaluate import evaluate
+from lasmlx.train.loop import Trainer, train
+from lasmlx.train.optimizer import AdamW
+from lasmlx.train.recipe import Recipe, load_recipe, preset_names
+from lasmlx.train.records import (
+    CheckpointRecord,
+    EndRecord,
+    EvalRecord,
+    Record,
+    StartRecord,
+    StepRecord,
+)
+from lasmlx.train.run import Run, RunError, new_run_path, newest_run
+
+__all__ = [
+    "AdamW",
+    "CheckpointRecord",
+    "EndRecord",
+    "EvalRecord",
+    "Recipe",
+    "Record",
+    "Run",
+    "RunError",
+    "StartRecord",
+    "StepRecord",
+    "TrainConfig",
+    "Trainer",
+    "evaluate",
+    "load_recipe",
+    "new_run_path",
+    "newest_run",
+    "preset_names",
+    "train",
+]

@@ -1,0 +1,46 @@
+"""How a model is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from lasmlx.models.config import expect
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """AdamW with linear warm-up, a cosine to ``final_lr lr``, and clipping by the global norm."""
+
+    steps: int = 2000
+    batch_size: int = 8
+    seq_len: int = 256  # bytes a window
+    lr: float = 5e-3
+    final_lr: float = 0.02  # share of lr at the last step
+    warmup: int = 40  # steps
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.01  # of matrices
+    clip: float = 1.0  # largest global norm of the gradient
+    accumulate: int = 1  # batches a step
+    carry: int = 16  # windows in a row through which the state is carried (truncated back-propagation); 1: none
+    seed: int = 0
+    eval_every: int = 500  # steps; 0: only at the end
+    eval_bytes: int = 65536  # held-out bytes looked at during training, of each split; at the end all are
+    save_every: int = 500  # steps; 0: only at the end
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "seq_len", "accumulate", "carry", "eval_bytes"):
+            value = getattr(self, name)
+            expect("training", name, value, value >= 1, "at least 1")
+        for name in ("warmup", "eval_every", "save_every", "seed", "weight_decay"):
+            value = getattr(self, name)
+            expect("training", name, value, value >= 0, "0 or more")
+        expect("training", "lr", self.lr, 0 < self.lr <= 1, "above 0 and at most 1")
+        expect("training", "final_lr", self.final_lr, 0 <= self.final_lr <= 1, "a share from 0 to 1")
+        expect("training", "betas", self.betas, all(0 <= b < 1 for b in self.betas), "two numbers from 0 to below 1")
+        expect("training", "clip", self.clip, self.clip > 0, "above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON or TOML."""
+        return dataclasses.asdict(self)
