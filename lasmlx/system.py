@@ -46,14 +46,12 @@ def describe() -> System:
         advice.append(f"the compiled ops are absent: {native.absent}")
     elif os.environ.get("LASMLX_ISA"):
         advice.append(f"LASMLX_ISA={os.environ['LASMLX_ISA']} chooses the instruction set: unset it for the best.")
-    metal = {"selective_scan": False, "causal_conv1d": False}
+    loops: dict[str, dispatch.Impl] = {"selective_scan": "cpu", "causal_conv1d": "cpu"}  # on a GPU, no Metal kernel yet
     fused = ["rms_norm", "time_step", "cross_entropy", "adamw"]
-    ops: dict[str, str] = {name: dispatch.choose(name, "auto", metal=has) for name, has in metal.items()}
-    ops |= {name: dispatch.choose(name, "auto") for name in fused}
-    if gpu and "reference" in [ops[name] for name in metal]:
-        advice.append(
-            "the Metal kernels are not there yet and plain MLX scans slowly: mx.set_default_device(mx.cpu)."
-        )
+    ops: dict[str, str] = {op: dispatch.choose(op, "auto", on_gpu=where) for op, where in loops.items()}
+    ops |= {op: dispatch.choose(op, "auto") for op in fused}
+    if gpu:
+        advice.append("the scan and the convolution run on the CPU cores: their Metal kernels are not there yet.")
     return System(
         machine=f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         device="GPU (Metal)" if gpu else "CPU",

@@ -97,7 +97,7 @@ def _draw(seed: int, epoch: int, room: int, stretches: int) -> tuple[int, int, i
     With a and the number of stretches coprime every stretch comes once, in constant memory for any file; neighbours in
     time are far apart in the file. Raw bits, so that every machine and NumPy draws the same.
     """
-    bits = [int(v) for v in np.random.PCG64([seed, epoch]).random_raw(3)]
+    bits = [int(v) for v in np.random.PCG64([seed % 2**64, epoch]).random_raw(3)]
     a = bits[1] % stretches
     while math.gcd(a, stretches) != 1:
         a += 1

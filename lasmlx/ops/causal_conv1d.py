@@ -52,7 +52,7 @@ def causal_conv1d(
     check_floating(op, x=x, weight=weight, bias=bias, tail=tail)
     if activation not in (None, "silu"):
         raise ValueError(f'{op}: activation is {activation!r}, expected None or "silu".')
-    if choose(op, impl) == "cpu":
+    if choose(op, impl, on_gpu="cpu") == "cpu":
         y, new_tail = native.module.causal_conv1d(x, weight, bias, tail, activation == "silu")
         return y, new_tail
     return reference(x, weight, bias, tail, activation=activation)

@@ -21,7 +21,8 @@ def cross_entropy(logits: mx.array, targets: mx.array, *, impl: Impl = "auto") -
     Raises:
         ValueError: a shape or dtype is not as above.
 
-    Error: 2e-6 of the largest loss in float32, and that of rounding the largest logit (``tests/ops/test_cross_entropy.py``).
+    Error: 2e-6 of the largest loss in float32, and the rounding of the largest logit
+    (``tests/ops/test_cross_entropy.py``).
     """
     if logits.ndim < 1 or logits.size == 0:
         raise ValueError(f"cross_entropy: logits has shape {logits.shape}, expected (..., classes) and not empty.")

@@ -15,30 +15,25 @@ class ImplError(ValueError):
     """The implementation asked for cannot run here."""
 
 
-def available(*, metal: bool = False) -> dict[Impl, str]:
-    """Each implementation an op could have, with the reason why it cannot run here ("" where it can)."""
-    no_metal = (
-        "" if metal and mx.metal.is_available() else "no Metal kernel yet" if not metal else "no Metal device here"
-    )
-    return {"metal": no_metal, "cpu": native.absent, "reference": ""}
-
-
-def choose(op: str, impl: Impl, *, metal: bool = False) -> Impl:
+def choose(op: str, impl: Impl, *, on_gpu: Impl = "reference") -> Impl:
     """Resolve ``impl`` for the default device.
 
-    ``auto`` takes the CPU primitive on a CPU, the Metal kernel on a GPU that has one, the reference otherwise.
+    On a CPU ``auto`` takes the CPU primitive. On a GPU it takes ``on_gpu``: ``"reference"`` for what plain MLX does well
+    there, ``"metal"`` for an op with a kernel, ``"cpu"`` for one whose kernel is missing and whose reference is a loop
+    over time (memory is shared, so the CPU primitive reads the GPU's arrays). What cannot run falls back to the reference.
 
     Args:
         op: the op's name, for the error.
-        metal: whether the op has a Metal kernel.
+        on_gpu: what ``auto`` means on a GPU; ``"metal"`` also says that there is a Metal kernel.
 
     Raises:
         ImplError: ``impl`` is unknown or cannot run here.
     """
-    reasons = available(metal=metal)
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    no_kernel = "" if on_gpu == "metal" else "no Metal kernel yet"
+    no_metal = no_kernel or ("" if mx.metal.is_available() else "no Metal device here")
+    reasons: dict[Impl, str] = {"metal": no_metal, "cpu": native.absent, "reference": ""}
     if impl == "auto":
-        wanted: Impl = "cpu" if on_cpu else "metal"
+        wanted = "cpu" if mx.default_device() == mx.Device(mx.cpu) else on_gpu
         return "reference" if reasons[wanted] else wanted
     if impl not in reasons:
         raise ImplError(f'{op}: impl is {impl!r}, expected "auto", "metal", "cpu" or "reference".')

@@ -50,7 +50,7 @@ def selective_scan(
     Source: Gu & Dao 2023, Mamba, eqs. 2-4 and algorithm 2; the sub-steps' closed form is ours.
     """
     _check(x, dt, A, B, C, D, z, h0, substeps)
-    if choose("selective_scan", impl) == "cpu":
+    if choose("selective_scan", impl, on_gpu="cpu") == "cpu":
         y, h = native.module.selective_scan(x, dt, A, B, C, D, z, h0, float(substeps))
         return y, h
     return reference(x, dt, A, B, C, D, z, h0, substeps=substeps)

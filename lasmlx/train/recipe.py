@@ -71,7 +71,7 @@ class Recipe:
             if name in names.get(candidate, {}):
                 return candidate, name
         every = [*names["model"], *names["train"], *(f"{t}.{n}" for t in names for n in names[t])]
-        near = difflib.get_close_matches(key, every, n=2)
+        near = [f"{t}.{name}" for t in names if name in names[t]] or difflib.get_close_matches(key, every, n=2)
         hint = f"did you mean {' or '.join(near)}?" if near else f"settings are {', '.join(dict.fromkeys(every))}."
         raise ConfigError(f"{key!r} is no setting of {self.name}; {hint}")
 
