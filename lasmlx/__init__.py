@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lasmlx.ops import causal_conv1d as causal_conv1d
     from lasmlx.ops import selective_scan as selective_scan
     from lasmlx.stream import NativeModel as NativeModel
-    from lasmlx.stream import generate as generate
+    from lasmlx.stream import generate as generate  # type: ignore[no-redef]
     from lasmlx.train import TrainConfig as TrainConfig
 
 _HOME = {
@@ -38,7 +38,7 @@ _HOME = {
 }
 _PACKAGES = ("benchmark", "data", "layers", "models", "ops", "stream", "train", "viz")
 
-__all__ = ["BLAS", "__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["BLAS", "__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

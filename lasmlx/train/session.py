@@ -96,9 +96,12 @@ def _describe(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
 
 def _absolute(data: tuple[str, ...]) -> tuple[str, ...]:
     """Files by their whole path, so that a run can be resumed from any folder."""
-    return tuple(
-        spec if spec == "-" or spec in corpus_names() else str(Path(spec).expanduser().absolute()) for spec in data
-    )
+    return tuple(spec if spec in corpus_names() else _absolute_path(spec) for spec in data)
+
+
+def _absolute_path(spec: str) -> str:
+    path = Path(spec).expanduser()
+    return str(path.absolute()) if path.exists() else spec
 
 
 def _must_match(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:

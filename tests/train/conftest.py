@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
-import lasmlx  # noqa: F401  (before mlx: brings the BLAS)
 import mlx.core as mx
 import numpy as np
 import pytest
 
+import lasmlx  # noqa: F401  (before mlx: brings the BLAS)
 from lasmlx.data import ByteSource, Corpus
 from lasmlx.models import LAS, LASConfig
 from lasmlx.train import TrainConfig

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import mlx.core as mx
@@ -55,4 +56,4 @@ def test_schedule_warms_up_and_follows_a_cosine() -> None:
     assert max(rates) == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 0.5)), rel=1e-5)
     assert rates[-1] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))

@@ -1,0 +1,80 @@
+"""Scales: from a quantity to a share of its range, a colour, a tick."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RAMP = np.array(  # red, orange, yellow, green; ever lighter, so that eyes that mix up red and green see it too
+    [(0x9E, 0x10, 0x30), (0xD8, 0x40, 0x2F), (0xE9, 0x8A, 0x2B), (0xDC, 0xC3, 0x3A), (0x86, 0xEB, 0x8E)], np.float64
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """``share = (v - low) / (high - low)``, clipped to 0 .. 1."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: ArrayLike, low: float = 2, high: float = 98) -> Scale:
+        """Between two percentiles of ``values``."""
+        a, b = np.percentile(np.asarray(values), (low, high))
+        return cls(float(a), float(b))
+
+    def share(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Where ``values`` are in the range; 0.5 where it has no width."""
+        v = np.asarray(values, np.float64)
+        if self.high <= self.low:
+            return np.full(v.shape, 0.5)
+        return np.clip((v - self.low) / (self.high - self.low), 0.0, 1.0)
+
+
+def colour(share: ArrayLike) -> NDArray[np.uint8]:
+    """From red at 0 over yellow to green at 1: sRGB, (..., 3)."""
+    at = np.clip(np.asarray(share, np.float64), 0.0, 1.0) * (len(RAMP) - 1)
+    stops = np.arange(len(RAMP))
+    return np.stack([np.interp(at, stops, RAMP[:, i]) for i in range(3)], axis=-1).round().astype(np.uint8)
+
+
+def luminance(rgb: ArrayLike) -> NDArray[np.float64]:
+    """Relative luminance of sRGB colours (..., 3), 0 to 1.
+
+    Source: WCAG 2.2, "relative luminance".
+    """
+    v = np.asarray(rgb, np.float64) / 255
+    linear: NDArray[np.float64] = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+    return np.asarray(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def ink(rgb: ArrayLike) -> NDArray[np.uint8]:
+    """Black or white, (..., 3): whichever is easier to read on ``rgb``; the contrast is at least 4.5."""
+    white = luminance(rgb) < math.sqrt(1.05 * 0.05) - 0.05
+    return np.where(white[..., None], np.uint8(255), np.uint8(0)).repeat(3, axis=-1)
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """The unit to write times up to ``seconds`` in, and its length in seconds."""
+    units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+    return next(((name, size) for name, size in units if seconds >= size), ("ns", 1e-9))
+
+
+def log_ticks(low: float, high: float, most: int = 10) -> list[float]:
+    """Round numbers from ``low`` to ``high`` for a logarithmic axis: 1, 2, 5 a decade, fewer where there are many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,)):
+        ticks = [d * 10.0**k for k in decades for d in digits if low * 0.999 <= d * 10.0**k <= high * 1.001]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: math.ceil(len(ticks) / most)]
+
+
+def even_ticks(high: int, most: int = 8) -> list[int]:
+    """Multiples of a round step from 0 to below ``high``, at most ``most``."""
+    steps = (d * 10**k for k in range(18) for d in (1, 2, 5))
+    step = next(s for s in steps if math.ceil(high / s) <= max(most, 1))
+    return list(range(0, high, step))
