@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from lasmlx.apps.plots import as_text, new_figure
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.text import Text
@@ -24,7 +26,7 @@ def whole_range(trace: DtTrace, gutter: int, width: int, rows: int) -> Text:
     low, high = trace.range
     unit, second = time_unit(high)
     x, at, line = _columns(trace, 2 * (width - gutter))
-    figure = _figure(width, rows)
+    figure = new_figure(width, rows)
     half = (math.log10(high) - math.log10(low)) / (rows - 1) / 2  # so that a bound lies in the middle of its row
     ticks = log_ticks(low, high, most=max(3, rows // 2))
     labels = [f"{tick / second:.3g} {unit}".rjust(gutter - 1) for tick in ticks]
@@ -38,7 +40,7 @@ def whole_range(trace: DtTrace, gutter: int, width: int, rows: int) -> Text:
     for bound in trace.bounds or ():
         dots = plotext.marker("┈", pixel=plotext.pixel(foreground=BOUND))
         figure.draw(_signal(figure, x, np.full(len(x), math.log10(bound)), dots))
-    return _text(_draw_mean(figure, x, np.log10(line.mean[at].clip(low, high))))
+    return as_text(_draw_mean(figure, x, np.log10(line.mean[at].clip(low, high))))
 
 
 def enlarged_mean(trace: DtTrace, gutter: int, width: int, rows: int) -> Text:
@@ -49,24 +51,14 @@ def enlarged_mean(trace: DtTrace, gutter: int, width: int, rows: int) -> Text:
     low, high = float(line.mean.min()), float(line.mean.max())
     margin = (high - low) * 0.08 or high * 0.05
     unit, second = time_unit(high)
-    figure = _figure(width, rows + 2).axes(True, axis=0, side=0)
+    figure = new_figure(width, rows + 2).axes(True, axis=0, side=0)
     ends = [low, (low + high) / 2, high] if rows >= 5 else [low, high]
     y_axis = figure.ruler("y", "left").alignment(lim="edge").lim((low - margin) / second, (high + margin) / second)
     y_axis.ticks([end / second for end in ends], [f"{end / second:.3g} {unit}".rjust(gutter - 1) for end in ends])
     x_axis = figure.ruler("x", "lower").alignment(lim="edge").lim(0, len(trace.data))
     starts, half = even_ticks(len(trace.data), most=max(2, (width - gutter) // 10)), len(trace.data) / len(x)
     x_axis.ticks([start + half for start in starts], [str(start) if start else "byte 0" for start in starts])
-    return _text(_draw_mean(figure, x, line.mean[at] / second))
-
-
-def _figure(width: int, height: int) -> Any:
-    import plotext
-
-    plotext.terminal.limit(False, False)
-    figure = plotext.figure
-    figure.clear()
-    figure.plot_size(width, height)
-    return figure.theme("colorless").axes(False).axes(True, axis=1, side=0)
+    return as_text(_draw_mean(figure, x, line.mean[at] / second))
 
 
 def _columns(trace: DtTrace, count: int) -> tuple[NDArray[Any], NDArray[Any], Any]:
@@ -87,9 +79,3 @@ def _draw_mean(figure: Any, x: NDArray[Any], y: NDArray[Any]) -> Any:
 
 def _signal(figure: Any, x: NDArray[Any], y: NDArray[Any], marker: Any) -> Any:
     return figure.signal(x.tolist(), y.tolist(), marker=marker)
-
-
-def _text(figure: Any) -> Text:
-    from rich.text import Text
-
-    return Text.from_ansi(figure.build().string().rstrip("\n"), no_wrap=True)

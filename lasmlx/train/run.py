@@ -74,6 +74,8 @@ class Run:
             raise FileError(f"{path / STATE_FILE} is damaged ({error}).") from None
         if not isinstance(description, dict) or not {"model", "train", "data", "fingerprint"} <= description.keys():
             raise FileError(f"{path / STATE_FILE} is not the state of a lasmlx run.")
+        for leftover in path.glob(".*-*"):  # a kill while writing leaves a temporary file
+            leftover.unlink()
         return cls(path, description)
 
     def save(self, checkpoint: Checkpoint) -> Path:

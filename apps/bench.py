@@ -1,0 +1,231 @@
+"""``las bench``: side-by-side tables. Parity is checked first; where it fails nothing is printed."""
+
+from __future__ import annotations
+
+import json as json_
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lasmlx.apps.terminal import stderr, stdout
+
+if TYPE_CHECKING:
+    from lasmlx.benchmark import LatencyRow, Peers, Timing
+
+app = typer.Typer(help="Measure speed and memory side by side, parity checked first.", no_args_is_help=True)
+
+Repeats = Annotated[int, typer.Option(min=1, help="Rounds; each implementation has a turn in each.")]
+Budget = Annotated[float, typer.Option(min=0, help="After three rounds, begin no other later than so many seconds.")]
+Peer = Annotated[
+    bool | None,
+    typer.Option("--peer/--no-peer", help="Demand mambapy and PyTorch, or leave them out. [default: if installed]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a row.")]
+PresetList = Annotated[
+    list[str], typer.Option("--preset", help="Sizes of a preset, or a recipe.toml; repeat for more.")
+]
+Columns = dict[str, Callable[[Any], str]]
+
+PRESETS = ["las-small", "las", "las-base"]
+
+
+@app.command()
+def scan(
+    shape: Annotated[list[str] | None, typer.Option(help="b,t,d,n; repeat for more.")] = None,
+    repeats: Repeats = 10,
+    budget: Budget = 60.0,
+    reference: Annotated[bool, typer.Option("--reference", help="Time MLX's loop over time too: slow.")] = False,
+    peer: Peer = None,
+    json: Json = False,
+) -> None:
+    """The selective scan, float32, forward and forward+backward.
+
+    Example: las bench scan --shape 8,512,256,16 --repeats 20
+    """
+    from lasmlx.benchmark import ScanRow, measure_scan, open_peers
+    from lasmlx.benchmark.scan import SHAPES
+
+    shapes = [_shape(text) for text in shape] if shape else list(SHAPES)
+    columns: Columns = {
+        "impl": lambda row: row.impl,
+        "forward ms": lambda row: _spread(row.forward, 1e3),
+        "fwd+bwd ms": lambda row: _spread(row.forward_backward, 1e3),
+        "ratio": lambda row: f"{_ratio(row.ratio_forward)} {_ratio(row.ratio_forward_backward)}",
+        "peak MB": lambda row: "-" if row.peak_mb is None else _number(row.peak_mb),
+        "error": lambda row: f"{row.error:.0e}",
+    }
+    with open_peers(peer) as (peers, absent):
+        for sizes in shapes:
+            records = measure_scan(sizes, peers=peers, reference=reference, repeats=repeats, budget_seconds=budget)
+            _show(f"selective scan, (b, t, d, n) = {sizes}, float32", ScanRow, columns, records, json, peers, absent)
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Option(help="Sizes of a preset, or a recipe.toml.")] = "las-base",
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,
+    seq_len: Annotated[int, typer.Option(min=1, help="Bytes a window.")] = 512,
+    repeats: Repeats = 10,
+    budget: Budget = 60.0,
+    peer: Peer = None,
+    json: Json = False,
+) -> None:
+    """A whole training step: forward, loss, backward, clipping, AdamW.
+
+    Example: las bench train --preset las-base --batch-size 8 --seq-len 512
+    """
+    from lasmlx.benchmark import TrainRow, measure_training, open_peers
+    from lasmlx.train import load_recipe
+
+    recipe = load_recipe(preset).replace({"batch_size": batch_size, "seq_len": seq_len})
+    columns: Columns = {
+        "impl": lambda row: row.impl,
+        "parameters": lambda row: f"{row.parameters:,}",
+        "ms a step": lambda row: _spread(row.step, 1e3),
+        "bytes/s": lambda row: f"{row.bytes_per_second:,.0f}",
+        "ratio": lambda row: _ratio(row.ratio),
+        "error": lambda row: f"{row.error:.0e}",
+    }
+    title = f"training step, sizes of {recipe.name}, {batch_size} windows of {seq_len} bytes"
+    with open_peers(peer) as (peers, absent):
+        records = measure_training(recipe.model, recipe.train, peers=peers, repeats=repeats, budget_seconds=budget)
+        _show(title, TrainRow, columns, records, json, peers, absent)
+
+
+@app.command()
+def step(
+    preset: PresetList = PRESETS,
+    repeats: Repeats = 10,
+    budget: Budget = 30.0,
+    peer: Peer = None,
+    json: Json = False,
+) -> None:
+    """One byte through a whole model, called from Python: logits out, nothing drawn.
+
+    Example: las bench step --preset las-base
+    """
+    from lasmlx.benchmark import StepRow, measure_step, open_peers
+    from lasmlx.train import load_recipe
+
+    recipes = [load_recipe(name) for name in preset]
+    columns: Columns = {
+        "preset": lambda row: row.preset,
+        "impl": lambda row: row.impl,
+        "parameters": lambda row: f"{row.parameters:,}",
+        "us a byte": lambda row: _number(row.byte.median * 1e6),
+        "p99": lambda row: _number(row.byte.p99 * 1e6),
+        "ratio": lambda row: _ratio(row.ratio),
+        "error": lambda row: f"{row.error:.0e}",
+    }
+    with open_peers(peer) as (peers, absent):
+        measured = partial(measure_step, peers=peers, repeats=repeats, budget_seconds=budget)
+        records = (record for recipe in recipes for record in measured(recipe.name, recipe.model))
+        _show("one byte, microseconds", StepRow, columns, records, json, peers, absent)
+
+
+@app.command()
+def latency(
+    preset: PresetList = PRESETS,
+    baud: Annotated[list[float], typer.Option(help="Line rates, 8N1; repeat for more.")] = [9600, 115200, 921600],  # noqa: B006
+    count: Annotated[int, typer.Option("--bytes", min=1, help="Bytes to make with each model.")] = 4096,
+    json: Json = False,
+) -> None:
+    """The line rate that generation sustains, sampling included, one thread.
+
+    A margin is the line's time for a byte over the p99 of the model's; below 1 a buffer has to help.
+
+    Example: las bench latency --preset las-base --baud 115200
+    """
+    from lasmlx.benchmark import LatencyRow, measure_latency
+    from lasmlx.train import load_recipe
+
+    recipes = [load_recipe(name) for name in preset]
+    columns: Columns = {
+        "preset": lambda row: row.preset,
+        "weights": lambda row: row.weights,
+        "p50 us": lambda row: _number(row.p50_us),
+        "p99": lambda row: _number(row.p99_us),
+        "max": lambda row: _number(row.max_us),
+        "max baud": lambda row: f"{row.sustained_baud:,.0f}",
+    }
+    columns |= {f"{rate:g}\n{_number(1e7 / rate)} us": partial(_margin, baud=f"{rate:g}") for rate in baud}
+    records = (
+        record for recipe in recipes for record in measure_latency(recipe.name, recipe.model, bauds=baud, count=count)
+    )
+    _show("bytes at line speed, margin at each baud", LatencyRow, columns, records, json, None, "")
+
+
+def _show(
+    title: str,
+    kind: type[Any],
+    columns: Columns,
+    records: Iterable[Any],
+    json: bool,
+    peers: Peers | None,
+    absent: str,
+) -> None:
+    """The rows of ``kind`` as a table or as JSON lines, then the notes and where it was measured."""
+    from lasmlx.benchmark import Note, Stage, provenance
+
+    where = provenance(shlex.join(["las", *sys.argv[1:]]), peers)
+    rows, notes = [], [absent] if absent else []
+    for record in records:
+        if isinstance(record, kind):
+            rows.append(record)
+            if json:
+                typer.echo(json_.dumps(record.to_dict() | {"measured": where.to_dict()}))
+        elif isinstance(record, Note):
+            notes.append(record.text)
+        elif isinstance(record, Stage) and stderr().is_terminal:
+            stderr().print(f"[dim]{record.text}[/]")
+    if not json:
+        _table(title, columns, rows)
+    out = stderr() if json else stdout()
+    for text in [*notes, *([] if json else [str(where)])]:
+        out.print(text, style="dim", markup=False, soft_wrap=True)
+
+
+def _table(title: str, columns: Columns, rows: list[Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("preset", "impl", "weights") else "right")
+    for row in rows:
+        table.add_row(*(cell(row) for cell in columns.values()))
+    console = stdout() if stdout().is_terminal else Console(highlight=False, width=160)  # a pipe has no width
+    console.print(table)
+
+
+def _shape(text: str) -> tuple[int, int, int, int]:
+    sizes = [int(part) for part in text.split(",") if part.strip().isdigit()]
+    if len(sizes) != 4 or len(text.split(",")) != 4 or min(sizes) < 1:
+        raise ValueError(
+            f"bench: --shape is {text!r}, expected four sizes b,t,d,n of at least 1, such as 8,512,256,16."
+        )
+    return sizes[0], sizes[1], sizes[2], sizes[3]
+
+
+def _spread(timing: Timing, scale: float) -> str:
+    return f"{_number(timing.median * scale)} ({_number(timing.p10 * scale)}..{_number(timing.p90 * scale)})"
+
+
+def _number(value: float) -> str:
+    """Three significant digits, never an exponent."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def _ratio(value: float) -> str:
+    """Two significant digits at least."""
+    return f"{value:,.0f}x" if value >= 9.95 else f"{value:.2g}x"
+
+
+def _margin(row: LatencyRow, baud: str) -> str:
+    margin = row.margin[baud]
+    return f"[{'green' if margin >= 1 else 'red'}]{_ratio(margin)}[/]"

@@ -1,0 +1,55 @@
+"""``las eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run: Annotated[Path | None, typer.Argument(help="A run's folder; else the newest, or the one that ships.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="As for `las train`; by default what the run was trained on.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="float32, or int8 through the native step.")] = "float32",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Bits per byte on held-out bytes, every one of them, beside what compressors need.
+
+    Example: las eval runs/mine --data gps
+    """
+    import json as json_
+
+    from rich.table import Table
+
+    from lasmlx.apps.runs import find_model, trained_on
+    from lasmlx.apps.terminal import stdout
+    from lasmlx.data import DataError, compressor_bits, load_corpus
+    from lasmlx.stream import evaluate_native
+    from lasmlx.train import evaluate
+
+    model, folder = find_model(run)
+    corpus = load_corpus(data or trained_on(folder))
+    if not corpus.held_out:
+        raise DataError(f"{corpus.name} has no held-out bytes.")
+    if weights not in ("float32", "int8"):
+        raise ValueError(f"--weights is {weights!r}, expected float32 or int8.")
+    score = evaluate if weights == "float32" else evaluate_native
+    results = {split: score(model, source, split=split) for split, source in corpus.held_out.items()}
+    total = sum(r.bytes for r in results.values())
+    mean = sum(r.bits_per_byte * r.bytes for r in results.values()) / total
+    if json:
+        splits = {split: {"bits_per_byte": r.bits_per_byte, "bytes": r.bytes} for split, r in results.items()}
+        print(json_.dumps({"run": str(folder), "bits_per_byte": mean, "bytes": total, "splits": splits}))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), title=f"{folder}", title_justify="left")
+    for column in ("held out", "bytes", "bits/byte", "xz -9e", "ppmd"):
+        table.add_column(column, justify="left" if column == "held out" else "right")
+    for split, record in results.items():
+        name = split if "/" in split else f"{corpus.name}/{split}"
+        others = compressor_bits(name)
+        beside = [f"{others[c]:.3f}" if c in others else "-" for c in ("xz", "ppmd")]
+        table.add_row(name, f"{record.bytes:,}", f"[bold]{record.bits_per_byte:.3f}[/]", *beside)
+    stdout().print(table)

@@ -1,0 +1,28 @@
+"""Which model a command means when it is given a run, or none."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+
+def find_model(run: Path | None) -> tuple[Any, Path]:
+    """The model of ``run``; without one that of the newest run under ``./runs``, else the one that ships.
+
+    Returns:
+        The model and the folder it came from.
+    """
+    from lasmlx.models import load
+    from lasmlx.train import newest_run
+
+    folder = run or newest_run() or Path(str(files("lasmlx") / "pretrained"))
+    return load(folder), folder
+
+
+def trained_on(folder: Path) -> list[str]:
+    """The data a run was trained on, as its folder says; ``moby-dick`` where it says nothing."""
+    import json
+
+    path = folder / "train_state.json"
+    return list(json.loads(path.read_text())["data"]) if path.is_file() else ["moby-dick"]

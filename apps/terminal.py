@@ -1,0 +1,25 @@
+"""The two consoles, made when first used so that ``las --help`` need not wait for Rich."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def stdout() -> Console:
+    """For results."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@cache
+def stderr() -> Console:
+    """For progress and mistakes."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)

@@ -1,0 +1,75 @@
+"""``las train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Preset = Annotated[str | None, typer.Argument(help="A preset (see `las presets`); las if absent.", show_default=False)]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="gps, moby-dick, val, a file, a folder, or - ; repeat to join several."),
+]
+
+
+def train(
+    preset: Preset = None,
+    data: Data = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
+    seq_len: Annotated[int | None, typer.Option(help="Bytes a window.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Largest learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the weights, the windows' order and the sample.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder; by default under ./runs.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue --out, or the newest run under ./runs.")] = False,
+    eval_every: Annotated[int | None, typer.Option(help="Steps between looks at held-out bytes; 0: at end.")] = None,
+    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; 0: only at the end.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a progress bar.")] = False,
+    config: Annotated[Path | None, typer.Option(help="A recipe of your own, TOML, instead of a preset.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting: d=64, train.clip=0.5 ...")
+    ] = None,
+) -> None:
+    """Train a model; no argument: a liquid byte model on the novel that ships.
+
+    Example: las train las-small --data val --steps 200
+    """
+    from lasmlx.apps.terminal import stderr
+    from lasmlx.apps.train_report import JsonReport, PlainReport, TerminalReport
+    from lasmlx.train.session import prepare, resume_run
+
+    options = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "seq_len": seq_len,
+        "lr": lr,
+        "seed": seed,
+        "eval_every": eval_every,
+        "save_every": save_every,
+    }
+    given = {name: value for name, value in options.items() if value is not None} | parse_settings(settings or [])
+    if preset is not None and config is not None:
+        raise ValueError("a preset and --config were both given: choose one.")
+    name = config or preset
+    begin = resume_run if resume else prepare
+    session = begin(name, given, tuple(data or ()), out)
+    report = JsonReport() if json else TerminalReport() if stderr().is_terminal else PlainReport()
+    raise typer.Exit(report.follow(session))
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """``["d=64", "model.slow=[1, 2]"]`` to a dictionary; a value is read as TOML, else taken as a word."""
+    import tomllib
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set takes KEY=VALUE, got {pair!r}.")
+        try:
+            settings[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key.strip()] = text
+    return settings

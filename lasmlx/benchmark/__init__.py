@@ -1,0 +1,36 @@
+"""The library's one timer, and side-by-side measurements whose parity is checked before a number is taken."""
+
+from lasmlx.benchmark.latency import LatencyRow, measure_latency
+from lasmlx.benchmark.machine import Provenance, provenance
+from lasmlx.benchmark.parity import ParityError, check_parity, relative_error
+from lasmlx.benchmark.peers import PeerError, Peers, open_peers
+from lasmlx.benchmark.records import Note, Row, Stage
+from lasmlx.benchmark.scan import ScanRow, measure_scan
+from lasmlx.benchmark.step import StepRow, measure_step
+from lasmlx.benchmark.timer import Timing, measure, measure_together
+from lasmlx.benchmark.training import TrainRow, measure_training
+
+__all__ = [
+    "LatencyRow",
+    "Note",
+    "ParityError",
+    "PeerError",
+    "Peers",
+    "Provenance",
+    "Row",
+    "ScanRow",
+    "Stage",
+    "StepRow",
+    "Timing",
+    "TrainRow",
+    "check_parity",
+    "measure",
+    "measure_latency",
+    "measure_scan",
+    "measure_step",
+    "measure_together",
+    "measure_training",
+    "open_peers",
+    "provenance",
+    "relative_error",
+]

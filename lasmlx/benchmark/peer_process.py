@@ -1,0 +1,206 @@
+"""mambapy and PyTorch in a process of their own, run by path: neither our memory settings nor our BLAS reach them.
+
+It reads pickled requests from standard input, answers on standard output, and ends with its input.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from os import dup, dup2, fdopen
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+STATUS = Path("/proc/self/status")
+
+take_turn: Callable[..., list[float]] = run_path(str(Path(__file__).with_name("timer.py")))["take_turn"]
+torch: Any = None
+mamba: Any = None
+
+
+class Scan:
+    """A selective scan on one set of inputs; its forward alone runs without recording gradients.
+
+    Args:
+        name: ``"mambapy"``, its own selective scan around its parallel scan, or ``"torch loop"``.
+        arrays: x, dt, A, B, C, D as :func:`lasmlx.ops.selective_scan` takes them.
+        w: weights of the loss ``sum(w y)``.
+    """
+
+    def __init__(self, name: str, arrays: dict[str, Any], w: Any) -> None:
+        self.scan = {"mambapy": parallel_scan, "torch loop": loop_scan}[name]
+        self.arrays = {k: torch.tensor(v, requires_grad=True) for k, v in arrays.items()}
+        self.w = torch.tensor(w)
+
+    def forward(self) -> Any:
+        """y."""
+        with torch.no_grad():
+            return self.scan(**self.arrays)
+
+    def forward_backward(self) -> tuple[Any, Any]:
+        """y and all gradients."""
+        y = self.scan(**self.arrays)
+        return y, torch.autograd.grad(y, list(self.arrays.values()), self.w)
+
+    def results(self) -> dict[str, Any]:
+        """y and every gradient by name."""
+        y, gradients = self.forward_backward()
+        named = zip(self.arrays, gradients, strict=True)
+        return {"y": y.detach().numpy()} | {f"d{k}": g.numpy() for k, g in named}
+
+    def peak_growth(self) -> int | None:
+        """Bytes by which this process grows in forward+backward, or None where the system does not tell."""
+        if not STATUS.exists():
+            return None
+        before = resident("VmRSS")
+        self.forward_backward()
+        return max(0, resident("VmHWM") - before)
+
+
+def parallel_scan(x: Any, dt: Any, A: Any, B: Any, C: Any, D: Any) -> Any:
+    """mambapy's code; the method does not use its self."""
+    return mamba.MambaBlock.selective_scan(None, x, dt, A, B, C, D)
+
+
+def loop_scan(x: Any, dt: Any, A: Any, B: Any, C: Any, D: Any) -> Any:
+    """A loop over time. (mambapy's indexes (b, t, d, n), whose backward is quadratic in t.)"""
+    h = torch.zeros(x.shape[0], *A.shape)
+    outputs = []
+    for x_t, dt_t, B_t, C_t in zip(x.unbind(1), dt.unbind(1), B.unbind(1), C.unbind(1), strict=True):
+        h = torch.exp(dt_t[..., None] * A) * h + (dt_t * x_t)[..., None] * B_t[:, None]
+        outputs.append((h @ C_t[..., None]).squeeze(-1))
+    return torch.stack(outputs, 1) + D * x
+
+
+class Model:
+    """Bytes to logits: embedding, ``mambapy.mamba.Mamba``, RMSNorm, head, as in mambapy's own language model.
+
+    (That one's module imports CUDA packages.)
+
+    Args:
+        sizes: of ``mambapy.mamba.MambaConfig``.
+        arrays: the parameters by name.
+    """
+
+    def __init__(self, sizes: dict[str, int], arrays: dict[str, Any]) -> None:
+        config = mamba.MambaConfig(**sizes)
+        d = config.d_model
+        self.parts = torch.nn.ModuleDict(
+            {
+                "embedding": torch.nn.Embedding(256, d),
+                "mamba": mamba.Mamba(config),
+                "norm_f": mamba.RMSNorm(d),
+                "lm_head": torch.nn.Linear(d, 256, bias=False),
+            }
+        )
+        shapes = {k: v.shape for k, v in self.parts.state_dict().items()}
+        self.parts.load_state_dict({k: torch.tensor(v).reshape(shapes[k]) for k, v in arrays.items()})
+        self.caches = [(None, torch.zeros(1, config.d_inner, config.d_conv - 1)) for _ in range(config.n_layers)]
+        self.count = 0
+
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.parts.parameters())
+
+    def logits(self, x: Any) -> Any:
+        """(b, t) to (b, t, 256)."""
+        return self.head(self.parts["mamba"](self.parts["embedding"](x)))
+
+    def head(self, u: Any) -> Any:
+        """(..., d) to (..., 256)."""
+        return self.parts["lm_head"](self.parts["norm_f"](u))
+
+    def gradients(self, x: Any, y: Any) -> dict[str, Any]:
+        """The logits, and the gradient of the mean cross-entropy by every parameter."""
+        logits = self.logits(torch.tensor(x).long())
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(y).long().flatten()).backward()
+        gradients = {k: p.grad.numpy() for k, p in self.parts.named_parameters()}
+        return gradients | {"logits": logits.detach().numpy()}
+
+    def start_training(self, x: Any, y: Any, lr: float, betas: Any, weight_decay: float, clip: float) -> None:
+        """Ready for :meth:`train`."""
+        self.x, self.y, self.clip = torch.tensor(x).long(), torch.tensor(y).long(), clip
+        self.optimizer = torch.optim.AdamW(self.parts.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
+
+    def train(self) -> float:
+        """One step; the loss in nats a byte."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(self.logits(self.x).flatten(0, 1), self.y.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parts.parameters(), self.clip)
+        self.optimizer.step()
+        return float(loss.item())
+
+    def step(self, byte: int) -> Any:
+        """Logits (256,) after one more byte."""
+        with torch.inference_mode():
+            u = self.parts["embedding"](torch.tensor([byte]))
+            u, self.caches = self.parts["mamba"].step(u, self.caches)
+            return self.head(u)[0]
+
+    def steps(self, data: bytes) -> list[Any]:
+        """Logits after each byte."""
+        return [self.step(byte).numpy() for byte in data]
+
+    def next_byte(self) -> Any:
+        """One more step, through all bytes in turn."""
+        self.count += 1
+        return self.step(self.count % 256)
+
+
+def resident(field: str) -> int:
+    """``VmRSS`` (now) or ``VmHWM`` (the most so far) of this process, bytes."""
+    found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def start() -> dict[str, Any]:
+    """Import the peers and say what they are."""
+    global torch, mamba
+    torch, mamba = import_module("torch"), import_module("mambapy.mamba")
+    return {
+        "versions": {name: version(name) for name in ("torch", "mambapy")},
+        "threads": {"torch": torch.get_num_threads()},
+    }
+
+
+def serve() -> None:
+    """Answer ``(action, object, name, arguments)`` until the input ends; see :class:`lasmlx.benchmark.peers.Peers`."""
+    replies = fdopen(dup(1), "wb")
+    dup2(2, 1)  # what libraries print is no reply
+    objects: list[Any] = []
+
+    def answer(action: str, index: int, name: str, arguments: tuple[Any, ...]) -> Any:
+        if action == "start":
+            return start()
+        if action == "new":
+            objects.append({"Scan": Scan, "Model": Model}[name](*arguments))
+            return len(objects) - 1
+        method = getattr(objects[index], name)
+        if action == "call":
+            return method(*arguments)
+        if action == "run":
+            method()
+            return None
+        return take_turn(method, *arguments)
+
+    while True:
+        try:
+            request = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            reply = (True, answer(*request))
+        except Exception as error:
+            reply = (False, f"{type(error).__name__}: {error}")
+        pickle.dump(reply, replies)
+        replies.flush()
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,257 @@
+"""The timer by a clock of its own, and the gate that lets no number pass without parity."""
+
+import math
+import subprocess
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from lasmlx.benchmark import (
+    LatencyRow,
+    Note,
+    ParityError,
+    PeerError,
+    ScanRow,
+    StepRow,
+    Timing,
+    TrainRow,
+    check_parity,
+    machine,
+    measure,
+    measure_latency,
+    measure_scan,
+    measure_step,
+    measure_together,
+    measure_training,
+    open_peers,
+    peers,
+    provenance,
+    relative_error,
+    scan,
+    training,
+)
+from lasmlx.models import LASConfig
+from lasmlx.ops import selective_scan
+from lasmlx.train import TrainConfig
+
+SHAPE = (2, 37, 5, 3)
+TINY = LASConfig(d=8, layers=1, n=2)
+NEEDS_PEERS = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("torch", "mambapy")), reason=f"mambapy or PyTorch missing: {peers.INSTALL}"
+)
+
+
+class Clock:
+    """Seconds that pass only when a task says so."""
+
+    def __init__(self) -> None:
+        self.now, self.calls = 0.0, []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def task(self, name: str, *seconds: float) -> Callable[[], None]:
+        """Takes the seconds in turn, and the last of them from then on."""
+        left = list(seconds)
+
+        def run() -> None:
+            self.calls.append(name)
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        return run
+
+
+def rows(records: Iterable[Any], kind: type[Any]) -> list[Any]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+def test_warm_up_is_not_timed() -> None:
+    clock = Clock()
+    timing = measure(clock.task("f", 100, 100, 1, 2, 3), warmup=2, repeats=3, clock=clock)
+    assert timing.seconds == (1, 2, 3) and timing.median == 2 and timing.repeats == 3
+    assert timing.p10 == pytest.approx(1.2) and timing.p90 == pytest.approx(2.8)
+
+
+def test_functions_take_turns() -> None:
+    clock = Clock()
+    both = {"a": clock.task("a", 1), "b": clock.task("b", 5)}
+    timings = measure_together(both, warmup=1, repeats=3, clock=clock)
+    assert "".join(clock.calls) == "ab" + "ababab"
+    assert timings["a"].median == 1 and timings["b"].median == 5
+
+
+def test_a_turn_is_filled_by_the_fast_and_one_call_of_the_slow() -> None:
+    clock = Clock()
+    both = {"fast": clock.task("fast", 1), "slow": clock.task("slow", 9)}
+    timings = measure_together(both, warmup=0, repeats=2, turn_seconds=3, clock=clock)
+    assert timings["fast"].repeats == 6 and timings["slow"].repeats == 2
+
+
+@pytest.mark.parametrize(("budget", "rounds"), [(0, 3), (45, 5), (math.inf, 8)])
+def test_budget(budget: float, rounds: int) -> None:
+    clock = Clock()
+    timing = measure(clock.task("f", 10), repeats=8, budget_seconds=budget, clock=clock)
+    assert timing.repeats == rounds
+
+
+def test_repeats_out_of_range() -> None:
+    with pytest.raises(ValueError, match="repeats is 0"):
+        measure(lambda: None, repeats=0)
+
+
+def test_timing_in_a_unit() -> None:
+    values = Timing((0.001, 0.002, 0.003)).to_dict("us")
+    assert values["median_us"] == pytest.approx(2000) and values["repeats"] == 3
+    assert set(values) == {"median_us", "p10_us", "p90_us", "p99_us", "repeats"}
+
+
+def test_relative_error() -> None:
+    assert relative_error([1.0, 2.0], [1.0, 4.0]) == 0.5
+    assert relative_error([0.0], [0.0]) == 0
+    assert relative_error([math.nan], [1.0]) == relative_error([1.0], [math.inf]) == math.inf
+
+
+def test_parity_names_what_is_off() -> None:
+    ones = np.ones(3)
+    assert check_parity("a and b", {"y": ones + 1e-3}, {"y": ones}, 1e-2) == pytest.approx(1e-3)
+    for wrong in ({"y": ones + 1}, {"y": ones * math.nan}, {"y": np.ones(2)}, {}):
+        with pytest.raises(ParityError, match=r"a and b.* y "):
+            check_parity("a and b", wrong, {"y": ones}, 1e-2)
+
+
+def test_scan_rows() -> None:
+    records = list(measure_scan(SHAPE, reference=True, repeats=1, budget_seconds=0))
+    first, *others = found = rows(records, ScanRow)
+    assert first.ratio_forward == 1 and "mlx loop" in [row.impl for row in others]
+    for row in found:
+        assert row.error < scan.TOLERANCE and row.peak_mb > 0 and row.forward.median > 0
+    assert rows(measure_scan(SHAPE, repeats=1, budget_seconds=0), Note)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3), (1, 0, 3, 4)])
+def test_scan_shape(shape: Any) -> None:
+    with pytest.raises(ValueError, match="b, t, d, n"):
+        list(measure_scan(shape))
+
+
+def wrong_output(*arrays: mx.array, impl: Any) -> Any:
+    y, h = selective_scan(*arrays, impl=impl)
+    return (y, h) if impl == "reference" else (y * 1.001, h)
+
+
+def wrong_gradient(*arrays: mx.array, impl: Any) -> Any:
+    x, *others = arrays
+    y, h = selective_scan(x, *others, impl=impl)
+    return (y, h) if impl == "reference" else (y + 0.01 * (x - mx.stop_gradient(x)), h)
+
+
+@pytest.mark.parametrize(("wrong", "named"), [(wrong_output, "y"), (wrong_gradient, "dx")])
+def test_no_scan_number_without_parity(wrong: Any, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not scan.kernels_here():
+        pytest.skip("no kernel runs here, so there is nothing to hold to the reference")
+    monkeypatch.setattr(scan, "selective_scan", wrong)
+    timed = []
+    monkeypatch.setattr(scan, "measure_together", lambda *a, **k: timed.append(a))
+    with pytest.raises(ParityError, match=f"disagree: {named} is off"):
+        list(measure_scan(SHAPE))
+    assert not timed
+
+
+def test_training_rows() -> None:
+    config = TrainConfig(batch_size=2, seq_len=16)
+    found = rows(measure_training(TINY, config, repeats=1, budget_seconds=0), TrainRow)
+    assert [row.impl for row in found] == ["lasmlx las", "lasmlx mamba"]
+    for row in found:
+        assert row.bytes_per_second == pytest.approx(32 / row.step.median) and row.error < training.TOLERANCE
+
+
+def test_step_rows() -> None:
+    found = rows(measure_step("tiny", TINY, repeats=1, budget_seconds=0), StepRow)
+    assert [row.impl for row in found] == ["native float32", "native int8", "mlx"]
+    assert found[0].ratio == 1 and "median_us" in found[0].to_dict()["byte"]
+
+
+def test_latency_rows() -> None:
+    found = rows(measure_latency("tiny", TINY, bauds=[9600], count=64), LatencyRow)
+    assert [row.weights for row in found] == ["float32", "int8"]
+    for row in found:
+        assert row.p50_us <= row.p99_us <= row.max_us and row.bytes == 64
+        assert row.byte_us["9600"] == pytest.approx(1041.67, abs=0.01)
+        assert row.margin["9600"] == pytest.approx(row.byte_us["9600"] / row.p99_us)
+
+
+@pytest.mark.parametrize("options", [{"bauds": [1]}, {"count": 0}])
+def test_latency_options(options: Any) -> None:
+    with pytest.raises(ValueError, match="bench: "):
+        list(measure_latency("tiny", TINY, **options))
+
+
+@pytest.mark.parametrize("measured", [measure_step, measure_latency])
+def test_no_step_number_without_parity(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lasmlx.benchmark.step.mlx_logits", lambda model: np.ones((128, 256), np.float32))
+    with pytest.raises(ParityError, match="logits"):
+        list(measured("tiny", TINY))
+
+
+def test_no_training_number_without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "TOLERANCE", 1e-12)
+    with pytest.raises(ParityError, match="native step"):
+        list(measure_training(TINY, TrainConfig(batch_size=1, seq_len=4)))
+
+
+def test_absent_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    with open_peers() as (found, reason):
+        assert found is None and peers.INSTALL in reason
+    with pytest.raises(PeerError, match="torch and mambapy not installed"), open_peers(True):
+        pass
+
+
+def test_unwanted_peers() -> None:
+    with open_peers(False) as (found, reason):
+        assert found is None and reason == ""
+
+
+@NEEDS_PEERS
+def test_peers() -> None:
+    with open_peers(True) as (found, _):
+        assert found is not None
+        scans = rows(measure_scan((1, 20, 3, 2), peers=found, repeats=1, budget_seconds=0, memory=False), ScanRow)
+        assert [row.impl for row in scans][-2:] == ["mambapy", "torch loop"]
+        config = TrainConfig(batch_size=1, seq_len=8)
+        trained = rows(measure_training(TINY, config, peers=found, repeats=1, budget_seconds=0), TrainRow)
+        assert trained[-1].impl == "mambapy" and trained[-1].parameters == trained[-2].parameters
+        stepped = rows(measure_step("tiny", TINY, peers=found, repeats=1, budget_seconds=0), StepRow)
+        assert stepped[-1].impl == "mambapy" and stepped[-1].error < 1e-4
+        with pytest.raises(PeerError, match="KeyError"):
+            found.new("Scan", "nobody's", {}, None)
+        assert "torch" in str(provenance("las bench", found))
+
+
+def test_provenance() -> None:
+    here = provenance("las bench scan")
+    line = str(here)
+    assert line.startswith("las bench scan · ") and "cores" in line and "mlx " in line
+    assert here.to_dict()["versions"].keys() == {"lasmlx", "mlx", "numpy"}
+
+
+def test_commit(tmp_path: Path) -> None:
+    assert machine._commit(tmp_path) == ""
+    (tmp_path / "__init__.py").touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    try:
+        subprocess.run([*git, "init", "-q"], check=True)
+    except FileNotFoundError:
+        pytest.skip("git is not installed")
+    assert machine._commit(tmp_path) == ""
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    commit = machine._commit(tmp_path)
+    assert commit and not commit.endswith("-dirty")
+    (tmp_path / "__init__.py").write_text("1")
+    assert machine._commit(tmp_path) == f"{commit}-dirty"
