@@ -46,7 +46,10 @@ inline vf phi_slope(vf a, vf phi_a, float inverse_substeps) {
   return phi_a * (log_slope(a) - inverse_substeps * log_slope(a * inverse_substeps));
 }
 
-struct Segment {  // dense tiles of one block of channels: dt, x, y are (t, W); B, C are (t, n)
+constexpr int STRIP = 4;        // blocks of channels whose tiles are moved together: whole cache lines, several a row
+constexpr int ROW = STRIP * W;  // floats from one row of a tile to the next
+
+struct Segment {  // one block of channels in dense tiles: dt, x, y are (t, W) at a pitch of ROW; B, C are (t, n)
   int t, n;
   float inverse_substeps;
   const float *dt, *x, *B, *C;
@@ -58,9 +61,9 @@ void advance(const Segment& s, int first, const float* A, float* h) {
   vf state[G];
   for (int j = 0; j < G; j++) state[j] = load(h + j * W);
   for (int t = 0; t < s.t; t++) {
-    const vf dt = load(s.dt + t * W), input = dt * load(s.x + t * W), dt2 = dt * LOG2E;
+    const vf dt = load(s.dt + t * ROW), input = dt * load(s.x + t * ROW), dt2 = dt * LOG2E;
     const float *B = s.B + t * s.n + first, *C = s.C + t * s.n + first;
-    vf even = load(s.y + t * W), odd = splat(0.f);
+    vf even = load(s.y + t * ROW), odd = splat(0.f);
 #pragma GCC unroll 16
     for (int j = 0; j < G; j++) {
       const vf a = load(A + j * W);
@@ -69,7 +72,7 @@ void advance(const Segment& s, int first, const float* A, float* h) {
       state[j] = exp2(dt2 * a) * state[j] + gain;
       (j % 2 ? odd : even) += state[j] * C[j];
     }
-    store(s.y + t * W, even + odd);
+    store(s.y + t * ROW, even + odd);
   }
   for (int j = 0; j < G; j++) store(h + j * W, state[j]);
 }
@@ -83,10 +86,10 @@ void recompute(const Segment& s, int first, const float* A, const History& past)
   vf state[G];
   for (int j = 0; j < G; j++) state[j] = load(past.h + (first + j) * W);
   for (int t = 0; t < s.t; t++) {
-    const vf dt = load(s.dt + t * W), input = dt * load(s.x + t * W), dt2 = dt * LOG2E;
+    const vf dt = load(s.dt + t * ROW), input = dt * load(s.x + t * ROW), dt2 = dt * LOG2E;
     const float *B = s.B + t * s.n + first, *C = s.C + t * s.n + first;
     const size_t row = (static_cast<size_t>(t) * s.n + first) * W;
-    vf even = load(s.y + t * W), odd = splat(0.f);
+    vf even = load(s.y + t * ROW), odd = splat(0.f);
 #pragma GCC unroll 16
     for (int j = 0; j < G; j++) {
       const vf a = load(A + j * W), decay = exp2(dt2 * a);
@@ -101,11 +104,11 @@ void recompute(const Segment& s, int first, const float* A, const History& past)
       store(past.h + row + (s.n + j) * W, state[j]);
       (j % 2 ? odd : even) += state[j] * C[j];
     }
-    store(s.y + t * W, even + odd);
+    store(s.y + t * ROW, even + odd);
   }
 }
 
-struct Adjoint {  // gy, gx, gdt: (t, W); gB, gC: (t, n, W), summed over lanes later
+struct Adjoint {  // gy, gx, gdt: (t, W) at a pitch of ROW; gB, gC: (t, n, W), summed over lanes later
   const float* gy;
   float *gx, *gdt, *gB, *gC;
 };
@@ -115,7 +118,7 @@ void adjoint(const Segment& s, int first, const float* A, const History& past, c
   vf dh[G], dA[G];
   for (int j = 0; j < G; j++) dh[j] = load(gh + j * W), dA[j] = load(gA + j * W);
   for (int t = s.t - 1; t >= 0; t--) {
-    const vf dt = load(s.dt + t * W), x = load(s.x + t * W), input = dt * x, gy = load(g.gy + t * W);
+    const vf dt = load(s.dt + t * ROW), x = load(s.x + t * ROW), input = dt * x, gy = load(g.gy + t * ROW);
     const float *B = s.B + t * s.n + first, *C = s.C + t * s.n + first;
     const size_t row = (static_cast<size_t>(t) * s.n + first) * W;
     vf ginput = splat(0.f), ga = splat(0.f);
@@ -140,8 +143,8 @@ void adjoint(const Segment& s, int first, const float* A, const History& past, c
       dA[j] += q * dt;
       dh[j] = decayed;
     }
-    store(g.gx + t * W, load(g.gx + t * W) + ginput * dt);
-    store(g.gdt + t * W, load(g.gdt + t * W) + ginput * x + ga);
+    store(g.gx + t * ROW, load(g.gx + t * ROW) + ginput * dt);
+    store(g.gdt + t * ROW, load(g.gdt + t * ROW) + ginput * x + ga);
   }
   for (int j = 0; j < G; j++) store(gh + j * W, dh[j]), store(gA + j * W, dA[j]);
 }
@@ -161,9 +164,9 @@ template <bool SUBSTEPS>
 void forward(const ScanForward& a, int row, int block0, int block1) {
   const int n = a.n, blocks = (a.d + W - 1) / W, segments = (a.t + SEGMENT - 1) / SEGMENT, mine = block1 - block0;
   const size_t nW = static_cast<size_t>(n) * W;
-  scratch.reserve(2 * mine * nW + 2 * SEGMENT * n + 4 * SEGMENT * W + 16 * 8);
-  float *A = scratch.take(mine * nW), *h = scratch.take(mine * nW), *dt = scratch.take(SEGMENT * W),
-        *x = scratch.take(SEGMENT * W), *y = scratch.take(SEGMENT * W), *z = scratch.take(SEGMENT * W),
+  scratch.reserve(2 * mine * nW + 2 * SEGMENT * n + 4 * SEGMENT * ROW + 16 * 8);
+  float *A = scratch.take(mine * nW), *h = scratch.take(mine * nW), *dt = scratch.take(SEGMENT * ROW),
+        *x = scratch.take(SEGMENT * ROW), *y = scratch.take(SEGMENT * ROW), *z = scratch.take(SEGMENT * ROW),
         *B = scratch.take(SEGMENT * n), *C = scratch.take(SEGMENT * n);
   for (int k = 0; k < mine; k++) {
     const int d0 = (block0 + k) * W, count = std::min(W, a.d - d0);
@@ -176,24 +179,25 @@ void forward(const ScanForward& a, int row, int block0, int block1) {
                 mine * nW * sizeof(float));
     load_tile(a.B, row, t0, t, 0, n, n, B);
     load_tile(a.C, row, t0, t, 0, n, n, C);
-    for (int k = 0; k < mine; k++) {
-      const int d0 = (block0 + k) * W, count = std::min(W, a.d - d0);
-      load_tile(a.dt, row, t0, t, d0, count, W, dt);
-      load_tile(a.x, row, t0, t, d0, count, W, x);
-      const vf D = load(a.D + d0, count);
-      for (int i = 0; i < t; i++) store(y + i * W, D * load(x + i * W));
-      const Segment segment{t, n, a.inverse_substeps, dt, x, B, C, y};
-      for_state_groups<FORWARD_GROUP>(n, [&]<int G>(std::integral_constant<int, G>, int i) {
-        advance<G, SUBSTEPS>(segment, i, A + k * nW + i * W, h + k * nW + i * W);
-      });
-      if (a.z.data) {
-        load_tile(a.z, row, t0, t, d0, count, W, z);
-        for (int i = 0; i < t; i++) {
-          const vf gate = load(z + i * W);
-          store(y + i * W, load(y + i * W) * gate * sigmoid(gate));
+    for (int k0 = 0; k0 < mine; k0 += STRIP) {
+      const int k1 = std::min(mine, k0 + STRIP), d0 = (block0 + k0) * W, count = std::min((k1 - k0) * W, a.d - d0);
+      load_tile(a.dt, row, t0, t, d0, count, ROW, dt);
+      load_tile(a.x, row, t0, t, d0, count, ROW, x);
+      if (a.z.data) load_tile(a.z, row, t0, t, d0, count, ROW, z);
+      for (int k = k0; k < k1; k++) {
+        const int c = (k - k0) * W;
+        const vf D = load(a.D + d0 + c, std::min(W, count - c));
+        for (int i = 0; i < t; i++) store(y + i * ROW + c, D * load(x + i * ROW + c));
+        const Segment segment{t, n, a.inverse_substeps, dt + c, x + c, B, C, y + c};
+        for_state_groups<FORWARD_GROUP>(n, [&]<int G>(std::integral_constant<int, G>, int i) {
+          advance<G, SUBSTEPS>(segment, i, A + k * nW + i * W, h + k * nW + i * W);
+        });
+        for (int i = 0; a.z.data && i < t; i++) {
+          const vf gate = load(z + i * ROW + c);
+          store(y + i * ROW + c, load(y + i * ROW + c) * gate * sigmoid(gate));
         }
       }
-      store_tile(a.y, row, t0, t, d0, count, W, y);
+      store_tile(a.y, row, t0, t, d0, count, ROW, y);
     }
   }
   for (int k = 0; k < mine; k++) {
@@ -206,7 +210,7 @@ template <bool SUBSTEPS>
 void backward(const ScanBackward& a, int row, int part, int block0, int block1) {
   const ScanForward& f = a.f;
   const int n = f.n, blocks = (f.d + W - 1) / W, segments = (f.t + SEGMENT - 1) / SEGMENT, mine = block1 - block0;
-  const size_t nW = static_cast<size_t>(n) * W, tile = SEGMENT * W, history = SEGMENT * nW;
+  const size_t nW = static_cast<size_t>(n) * W, tile = SEGMENT * ROW, history = SEGMENT * nW;
   scratch.reserve(3 * mine * nW + mine * W + 2 * SEGMENT * n + 7 * tile + (SUBSTEPS ? 5 : 4) * history + nW + 16 * 20);
   float *A = scratch.take(mine * nW), *gh = scratch.take(mine * nW), *gA = scratch.take(mine * nW),
         *gD = scratch.take(mine * W), *dt = scratch.take(tile), *x = scratch.take(tile), *y = scratch.take(tile),
@@ -227,42 +231,43 @@ void backward(const ScanBackward& a, int row, int part, int block0, int block1) 
     load_tile(f.C, row, t0, t, 0, n, n, C);
     std::fill(gB, gB + t * nW, 0.f);
     std::fill(gC, gC + t * nW, 0.f);
-    for (int k = 0; k < mine; k++) {
-      const int d0 = (block0 + k) * W, count = std::min(W, f.d - d0);
-      load_tile(f.dt, row, t0, t, d0, count, W, dt);
-      load_tile(f.x, row, t0, t, d0, count, W, x);
-      load_tile(a.gy, row, t0, t, d0, count, W, gy);
-      const vf D = load(f.D + d0, count);
-      for (int i = 0; i < t; i++) store(y + i * W, D * load(x + i * W));
-      std::memcpy(past.h, f.checkpoints + ((static_cast<size_t>(row) * segments + s) * blocks + block0 + k) * nW,
-                  nW * sizeof(float));
-      const Segment segment{t, n, f.inverse_substeps, dt, x, B, C, y};
-      for_state_groups<FORWARD_GROUP>(n, [&]<int G>(std::integral_constant<int, G>, int i) {
-        recompute<G, SUBSTEPS>(segment, i, A + k * nW + i * W, past);
-      });
-      if (f.z.data) {  // out = y z sigmoid(z)
-        load_tile(f.z, row, t0, t, d0, count, W, z);
-        for (int i = 0; i < t; i++) {
-          const vf gate = load(z + i * W), sg = sigmoid(gate), g = load(gy + i * W);
-          store(z + i * W, g * load(y + i * W) * sg * (1.f + gate * (1.f - sg)));
-          store(gy + i * W, g * gate * sg);
+    for (int k0 = 0; k0 < mine; k0 += STRIP) {
+      const int k1 = std::min(mine, k0 + STRIP), d0 = (block0 + k0) * W, count = std::min((k1 - k0) * W, f.d - d0);
+      load_tile(f.dt, row, t0, t, d0, count, ROW, dt);
+      load_tile(f.x, row, t0, t, d0, count, ROW, x);
+      load_tile(a.gy, row, t0, t, d0, count, ROW, gy);
+      if (f.z.data) load_tile(f.z, row, t0, t, d0, count, ROW, z);
+      for (int k = k0; k < k1; k++) {
+        const int c = (k - k0) * W;
+        const vf D = load(f.D + d0 + c, std::min(W, count - c));
+        for (int i = 0; i < t; i++) store(y + i * ROW + c, D * load(x + i * ROW + c));
+        std::memcpy(past.h, f.checkpoints + ((static_cast<size_t>(row) * segments + s) * blocks + block0 + k) * nW,
+                    nW * sizeof(float));
+        const Segment segment{t, n, f.inverse_substeps, dt + c, x + c, B, C, y + c};
+        for_state_groups<FORWARD_GROUP>(n, [&]<int G>(std::integral_constant<int, G>, int i) {
+          recompute<G, SUBSTEPS>(segment, i, A + k * nW + i * W, past);
+        });
+        for (int i = 0; f.z.data && i < t; i++) {  // out = y z sigmoid(z)
+          const vf gate = load(z + i * ROW + c), sg = sigmoid(gate), g = load(gy + i * ROW + c);
+          store(z + i * ROW + c, g * load(y + i * ROW + c) * sg * (1.f + gate * (1.f - sg)));
+          store(gy + i * ROW + c, g * gate * sg);
         }
-        store_tile(a.gz, row, t0, t, d0, count, W, z);
+        vf sum_D = load(gD + k * W);
+        for (int i = 0; i < t; i++) {
+          const vf g = load(gy + i * ROW + c);
+          store(gx + i * ROW + c, g * D);
+          store(gdt + i * ROW + c, splat(0.f));
+          sum_D += g * load(x + i * ROW + c);
+        }
+        store(gD + k * W, sum_D);
+        const Adjoint g{gy + c, gx + c, gdt + c, gB, gC};
+        for_state_groups<ADJOINT_GROUP>(n, [&]<int G>(std::integral_constant<int, G>, int i) {
+          adjoint<G, SUBSTEPS>(segment, i, A + k * nW + i * W, past, g, gh + k * nW + i * W, gA + k * nW + i * W);
+        });
       }
-      vf sum_D = load(gD + k * W);
-      for (int i = 0; i < t; i++) {
-        const vf g = load(gy + i * W);
-        store(gx + i * W, g * D);
-        store(gdt + i * W, splat(0.f));
-        sum_D += g * load(x + i * W);
-      }
-      store(gD + k * W, sum_D);
-      const Adjoint g{gy, gx, gdt, gB, gC};
-      for_state_groups<ADJOINT_GROUP>(n, [&]<int G>(std::integral_constant<int, G>, int i) {
-        adjoint<G, SUBSTEPS>(segment, i, A + k * nW + i * W, past, g, gh + k * nW + i * W, gA + k * nW + i * W);
-      });
-      store_tile(a.gx, row, t0, t, d0, count, W, gx);
-      store_tile(a.gdt, row, t0, t, d0, count, W, gdt);
+      if (f.z.data) store_tile(a.gz, row, t0, t, d0, count, ROW, z);
+      store_tile(a.gx, row, t0, t, d0, count, ROW, gx);
+      store_tile(a.gdt, row, t0, t, d0, count, ROW, gdt);
     }
     const size_t out = ((static_cast<size_t>(part) * f.b + row) * f.t + t0) * n;
     for (int i = 0; i < t * n; i++) a.gB[out + i] = sum(load(gB + i * W)), a.gC[out + i] = sum(load(gC + i * W));

@@ -23,15 +23,28 @@ inline void from_float(float x, uint16_t* out) {
 }
 
 template <class T>
-void load_row(const T* p, int64_t stride, int count, float* out) {
-  if (stride == 1)
-    for (int i = 0; i < count; i++) out[i] = to_float(p[i]);
-  else
-    for (int i = 0; i < count; i++) out[i] = to_float(p[i * stride]);
+void load_row(const T* __restrict p, int64_t stride, int count, float* __restrict out) {
+  for (int i = 0; i < count; i++) out[i] = to_float(p[i * stride]);
 }
 template <class T>
-void store_row(T* p, int64_t stride, int count, const float* in) {
+void store_row(T* __restrict p, int64_t stride, int count, const float* __restrict in) {
   for (int i = 0; i < count; i++) from_float(in[i], p + i * stride);
+}
+
+// A whole number of vectors, densely stored: moved as vectors, because a vector load soon after scalar stores stalls.
+template <class T>
+void load_vectors(const T* __restrict p, int count, float* __restrict out) {
+  for (int i = 0; i < count; i++) out[i] = to_float(p[i]);
+}
+inline void load_vectors(const float* p, int count, float* out) {
+  for (int i = 0; i < count; i += W) store(out + i, load(p + i));
+}
+template <class T>
+void store_vectors(T* __restrict p, int count, const float* __restrict in) {
+  for (int i = 0; i < count; i++) from_float(in[i], p + i);
+}
+inline void store_vectors(float* p, int count, const float* in) {
+  for (int i = 0; i < count; i += W) store(p + i, load(in + i));
 }
 
 // rows [t0, t0 + t) of batch row b, columns [d0, d0 + count), to a (t, width) tile padded with zeros.
@@ -39,8 +52,8 @@ template <class T>
 void load_tile_as(const las::View& v, int b, int t0, int t, int d0, int count, int width, float* tile) {
   const T* p = static_cast<const T*>(v.data) + b * v.stride[0] + t0 * v.stride[1] + d0 * v.stride[2];
   for (int i = 0; i < t; i++, p += v.stride[1], tile += width) {
-    if (count == W && width == W && v.stride[2] == 1)
-      load_row(p, 1, W, tile);  // a constant count: the common case becomes one vector move
+    if (count == width && count % W == 0 && v.stride[2] == 1)
+      load_vectors(p, count, tile);
     else {
       load_row(p, v.stride[2], count, tile);
       for (int j = count; j < width; j++) tile[j] = 0.f;
@@ -59,8 +72,8 @@ template <class T>
 void store_tile_as(const las::View& v, int b, int t0, int t, int d0, int count, int width, const float* tile) {
   T* p = static_cast<T*>(v.data) + b * v.stride[0] + t0 * v.stride[1] + d0 * v.stride[2];
   for (int i = 0; i < t; i++, p += v.stride[1], tile += width) {
-    if (count == W && v.stride[2] == 1)
-      store_row(p, 1, W, tile);
+    if (count % W == 0 && v.stride[2] == 1)
+      store_vectors(p, count, tile);
     else
       store_row(p, v.stride[2], count, tile);
   }
