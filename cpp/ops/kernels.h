@@ -74,6 +74,7 @@ struct Kernels {
   void (*cross_entropy_grad)(const Rows&, const float* logits, const int32_t* target, const float* lse, const float* gloss,
                              float* glogits);
   void (*adamw)(const AdamW&, int64_t i0, int64_t i1);
+  float (*exponentials)(int64_t vectors);  // computes so many vectors of exp and nothing else: the bound of the scan
 };
 
 const Kernels& kernels();  // of the instruction set in use
@@ -95,6 +96,7 @@ const Kernels& kernels();  // of the instruction set in use
   void cross_entropy(const las::Rows&, const float*, const int32_t*, float*, float*);                                     \
   void cross_entropy_grad(const las::Rows&, const float*, const int32_t*, const float*, const float*, float*);            \
   void adamw(const las::AdamW&, int64_t, int64_t);                                                                        \
+  float exponentials(int64_t);                                                                                            \
   }
 LAS_DECLARE_KERNELS(baseline)
 LAS_DECLARE_KERNELS(avx2)

@@ -45,6 +45,7 @@ NB_MODULE(_ops, m) {
     for (auto isa : las::supported_isas()) names.push_back(las::isa_name(isa));
     return names;
   });
+  m.def("exponentials_per_second", &las::exponentials_per_second);
   m.def("keep_freed_memory", &keep_freed_memory);
   m.def("set_compile_fusion", [](bool on) {
     mx::set_compile_mode(on ? mx::CompileMode::enabled : mx::CompileMode::no_fuse);

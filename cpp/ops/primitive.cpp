@@ -1,5 +1,7 @@
 #include "ops/primitive.h"
 
+#include <chrono>
+
 #include "mlx/backend/cpu/encoder.h"
 
 namespace las {
@@ -108,7 +110,7 @@ namespace {
   Kernels {                                                                                                      \
     lanes, isa::scan_forward, isa::scan_backward, isa::conv_forward, isa::conv_backward, isa::rms_norm,          \
         isa::rms_norm_grad, isa::bounded, isa::bounded_grad, isa::softplus, isa::softplus_grad,                  \
-        isa::cross_entropy, isa::cross_entropy_grad, isa::adamw                                                  \
+        isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::exponentials                               \
   }
 
 Kernels table(Isa isa) {
@@ -129,6 +131,19 @@ Chosen& chosen() {
 }
 
 }  // namespace
+
+double exponentials_per_second() {
+  constexpr int64_t vectors = 1 << 20;
+  const int threads = Pool::get().size();
+  double best = 1e30;
+  for (int round = 0; round < 5; round++) {
+    volatile float sink = 0;
+    const auto start = std::chrono::steady_clock::now();
+    Pool::get().parallel_for(threads, [&](int) { sink = kernels().exponentials(vectors); });
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return static_cast<double>(vectors) * threads * kernels().lanes / best;
+}
 
 const Kernels& kernels() { return chosen().kernels; }
 Isa isa() { return chosen().isa; }

@@ -60,6 +60,8 @@ Arrays pick(const Arrays& all, const std::vector<int>& argnums);
 int parts_of_rows(int64_t rows);                                    // how many pieces row-wise work is cut into
 void over_rows(int64_t rows, int parts, const std::function<void(int part, int64_t r0, int64_t r1)>& f);
 
+double exponentials_per_second();  // of all threads together: what bounds the scan
+
 Isa isa();
 void set_isa(Isa isa);
 

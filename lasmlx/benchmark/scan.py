@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from lasmlx.benchmark.parity import check_parity
 from lasmlx.benchmark.peers import Peers, open_peers
 from lasmlx.benchmark.records import Note, Row, Stage
 from lasmlx.benchmark.timer import Timing, measure_together
-from lasmlx.ops import Impl, ImplError, selective_scan
+from lasmlx.ops import Impl, ImplError, native, selective_scan
 
 Shape = tuple[int, int, int, int]  # b, t, d, n
 Results = dict[str, NDArray[np.float32]]
@@ -202,8 +203,16 @@ def measure_scan(
             peak_mb=None if peak is None else peak / 1e6,
             error=errors[name],
         )
+    yield from _bound(shape, forward[first].median) if ours[0] == "cpu" else ()
     if not reference:
         yield Note(f"MLX's loop over time is the reference of the first {REFERENCE_STEPS} steps; --reference times it.")
+
+
+def _bound(shape: Shape, seconds: float) -> Iterator[Note]:
+    """How near the forward pass is to the time its b t d n exponentials take on all threads, with nothing else."""
+    alone = math.prod(shape) / native.module.exponentials_per_second()
+    text = f"the exponentials alone take {alone * 1e3:.2f} ms: forward is at {seconds / alone:.2f} times that bound."
+    yield Note(text)
 
 
 def _check(inputs: ScanInputs, ours: list[Impl], contestants: list[Contestant]) -> dict[str, float]:
