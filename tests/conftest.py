@@ -18,7 +18,7 @@ def python() -> Python:
 
     def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
+            [sys.executable, "-P", "-W", "error", "-c", code],
             env=os.environ | environment,
             capture_output=True,
             text=True,

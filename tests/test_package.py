@@ -46,7 +46,9 @@ def test_readme_is_short() -> None:
 
 def test_an_import_of_lasmlx_is_light() -> None:
     code = "import lasmlx, sys; print(sorted({'mlx.core', 'rich', 'typer', 'lasmlx.models'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    )
 
 
 def test_the_installed_package_has_its_data() -> None:

@@ -14,7 +14,7 @@ def las(tmp_path: Path) -> Las:
     """Runs ``las`` as a user would, in an empty folder."""
 
     def run(*arguments: str, **options: object) -> "subprocess.CompletedProcess[bytes]":
-        command = [sys.executable, "-c", "from lasmlx.apps.cli import main; main()", *arguments]
+        command = [sys.executable, "-P", "-c", "from lasmlx.apps.cli import main; main()", *arguments]
         environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1"}
         return subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment, **options)  # type: ignore[call-overload]
 

@@ -57,7 +57,7 @@ def test_train_in_plain_text(las) -> None:
 
 def test_interrupt_saves_and_resumes(las, tmp_path: Path) -> None:
     arguments = ["train", "las-small", *TINY, "--steps", "2000", "--json", "--out", "run"]
-    command = [sys.executable, "-c", "from lasmlx.apps.cli import main; main()", *arguments]
+    command = [sys.executable, "-P", "-c", "from lasmlx.apps.cli import main; main()", *arguments]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -86,7 +86,7 @@ def test_one_seed_one_text(las, tiny_run: Path) -> None:
 
 
 def test_head_ends_a_stream_quietly(tiny_run: Path, tmp_path: Path) -> None:
-    python = f"{sys.executable} -c 'from lasmlx.apps.cli import main; main()'"
+    python = f"{sys.executable} -P -c 'from lasmlx.apps.cli import main; main()'"
     command = f"{python} stream --run {tiny_run} | head -c 100"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, timeout=30)
     assert len(done.stdout) == 100
@@ -136,7 +136,7 @@ def test_mistakes_are_one_line_and_exit_2(las, tmp_path: Path, arguments: list[s
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
 def test_a_full_disk_is_said(las, tiny_run: Path) -> None:
     with open("/dev/full", "wb") as full:
-        command = [sys.executable, "-c", "from lasmlx.apps.cli import main; main()"]
+        command = [sys.executable, "-P", "-c", "from lasmlx.apps.cli import main; main()"]
         done = subprocess.run(
             [*command, "generate", "--run", str(tiny_run)], stdout=full, stderr=subprocess.PIPE, env=dict(os.environ)
         )
