@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from lasmlx.layers import ContinuousEmbedding, LookupEmbedding, MambaBlock, MambaState, RMSNorm
-from lasmlx.models.config import Config
+from lasmlx.models.config import Config, expect
 from lasmlx.models.model import Model
 
 ByteState = list[MambaState]
+
+
+@dataclass(frozen=True)
+class ByteModelConfig(Config):
+    """Sizes that all stacks of Mamba blocks share."""
+
+    d: int = 128  # width
+    layers: int = 3
+    n: int = 16  # states a channel
+    expand: int = 2  # inner channels e = expand d
+    k: int = 4  # taps of the causal convolution
+    rank: int = 0  # bottleneck of the time step; 0: ceil(d / 16)
+    dt_min: float = 0.001  # s
+    dt_max: float = 0.1  # s
+    tied: bool = False  # the head is the embedding
+
+    @property
+    def e(self) -> int:
+        """Inner channels."""
+        return self.expand * self.d
+
+    @property
+    def dt_rank(self) -> int:
+        """Width of the bottleneck before the time step."""
+        return self.rank or math.ceil(self.d / 16)
+
+    def __post_init__(self) -> None:
+        family = self.model_type
+        for name in ("d", "layers", "n", "expand", "k"):
+            value = getattr(self, name)
+            expect(family, name, value, value >= 1, "at least 1")
+        expect(family, "rank", self.rank, self.rank >= 0, "0 (for d / 16) or more")
+        bounds = (self.dt_min, self.dt_max)
+        expect(family, "(dt_min, dt_max)", bounds, 0 < self.dt_min < self.dt_max < math.inf, "0 < dt_min < dt_max")
 
 
 class Trace(NamedTuple):
@@ -27,19 +63,17 @@ class ByteModel(Model):
 
     Args:
         embedding: with ``table()`` (256, d).
-        tied: the head is the embedding's table instead of a matrix of its own.
     """
 
     def __init__(
-        self, config: Config, embedding: ContinuousEmbedding | LookupEmbedding, blocks: list[MambaBlock], tied: bool
+        self, config: ByteModelConfig, embedding: ContinuousEmbedding | LookupEmbedding, blocks: list[MambaBlock]
     ) -> None:
         super().__init__(config)
-        d = blocks[0].norm.weight.size
         self.embedding = embedding
         self.blocks = blocks
-        self.norm = RMSNorm(d)
-        if not tied:
-            self.head = nn.Linear(d, 256, bias=False)
+        self.norm = RMSNorm(config.d)
+        if not config.tied:
+            self.head = nn.Linear(config.d, 256, bias=False)
 
     def init_state(self, b: int) -> ByteState:
         """The state before the first byte, for a batch of b."""
