@@ -54,7 +54,7 @@ def test_configs_are_frozen() -> None:
     [
         ({"dt_mx": 0.1}, r"a las model has no setting 'dt_mx'; did you mean dt_max or dt_min\?"),
         ({"layer": 2}, r"a las model has no setting 'layer'; did you mean layers"),
-        ({"zzz": 2}, r"a las model has no setting 'zzz'; it takes d, layers, n, .*tied\."),
+        ({"zzz": 2}, r"a las model has no setting 'zzz'; it takes d, layers, n, .*frequencies\."),
         ({"d": "wide"}, r"a las model: d is 'wide', expected an integer such as 128\."),
         ({"d": 12.0}, r"d is 12\.0, expected an integer such as 128\."),
         ({"d": True}, r"d is True, expected an integer such as 128\."),
