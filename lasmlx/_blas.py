@@ -29,14 +29,14 @@ class Blas:
 def _load_pypi_openblas() -> Blas | None:
     """OpenBLAS of the ``scipy-openblas32`` wheel behind ``_cblas.so``: its names carry a prefix MLX does not know."""
     spec = importlib.util.find_spec("scipy_openblas32")
-    forward = sorted(Path(__file__).parent.glob("_cblas*.so"))
-    if spec is None or spec.origin is None or not forward:
+    forward = importlib.util.find_spec("lasmlx._cblas")  # by its name: an editable install keeps it elsewhere
+    if spec is None or spec.origin is None or forward is None or forward.origin is None:
         return None
     libraries = sorted((Path(spec.origin).parent / "lib").glob("libscipy_openblas*.so"))
     if not libraries:
         return None
     openblas = ctypes.CDLL(str(libraries[0]))
-    shim = ctypes.CDLL(str(forward[0]), mode=ctypes.RTLD_GLOBAL)
+    shim = ctypes.CDLL(forward.origin, mode=ctypes.RTLD_GLOBAL)
     for name, symbol in _PREFIXED.items():
         address = ctypes.cast(getattr(openblas, symbol), ctypes.c_void_p)
         ctypes.c_void_p.in_dll(shim, f"lasmlx_{name}").value = address.value
