@@ -85,9 +85,8 @@ class Ahead:
                 with self._changed:
                     self._made += chunk
                     self._changed.notify_all()
-                    if (
-                        len(self._made) >= self._capacity
-                    ):  # rest until half is gone: steps in a row find their caches warm
+                    if len(self._made) >= self._capacity:
+                        # rest until half is gone: steps in a row find their caches warm
                         self._changed.wait_for(lambda: self._stopped or len(self._made) <= self._capacity // 2)
         except BaseException as error:  # the caller's thread raises it
             self._error = error

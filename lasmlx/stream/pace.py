@@ -11,7 +11,8 @@ from lasmlx.stream.generate import Producer
 BITS_PER_BYTE = 10  # a start bit, eight of data, a stop bit
 MIN_BAUD, MAX_BAUD = 50, 10_000_000
 MAX_LEAD = 0.05  # seconds
-BUFFER = 256  # bytes, as in a USB serial adapter
+MAX_BURST = 0.002  # seconds
+BUFFER = 4096  # bytes, as in a terminal's output queue
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Line:
 
     @property
     def burst(self) -> int:
-        """Bytes to hand over at a time: a quarter of the lead, so that fast lines do not wake for each byte."""
-        return max(1, int(self.lead / self.byte_time / 4))
+        """Bytes to hand over at a time: one on slow lines; fast ones do not wake for each byte."""
+        return max(1, int(min(self.lead / 4, MAX_BURST) / self.byte_time))
 
 
 def stream(
@@ -97,7 +98,7 @@ def stream(
     interrupted = closed = False
     with Ahead(produce, count) as ahead:
         try:
-            ahead.wait(buffer if line else 1)
+            ahead.wait(math.ceil(line.lead / line.byte_time) if line else 1)
             began = last = clock()
             if line:
                 line = Line(began + line.lead, line.baud, line.lead)
