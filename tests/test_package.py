@@ -53,6 +53,12 @@ def test_an_import_of_lasmlx_is_light() -> None:
 
 def test_the_installed_package_has_its_data() -> None:
     package = Path(lasmlx.__file__).parent
-    for file in ("py.typed", "presets/las.toml", "data/corpora/gps.tar.xz", "pretrained/model.safetensors"):
+    for file in (
+        "py.typed",
+        "presets/las.toml",
+        "metal/selective_scan.metal",
+        "data/corpora/gps.tar.xz",
+        "pretrained/model.safetensors",
+    ):
         assert (package / file).is_file(), file
     assert (package / "pretrained" / "model.safetensors").stat().st_size <= 1_500_000

@@ -7,7 +7,7 @@ from typing import Literal
 import mlx.core as mx
 import mlx.nn as nn
 
-from lasmlx.ops import native
+from lasmlx.ops import causal_conv1d_metal, native
 from lasmlx.ops.dispatch import Impl, check_floating, check_shape, choose
 
 
@@ -52,7 +52,10 @@ def causal_conv1d(
     check_floating(op, x=x, weight=weight, bias=bias, tail=tail)
     if activation not in (None, "silu"):
         raise ValueError(f'{op}: activation is {activation!r}, expected None or "silu".')
-    if choose(op, impl, on_gpu="cpu") == "cpu":
+    chosen = choose(op, impl, on_gpu="cpu", kernel=True)
+    if chosen == "metal":
+        return causal_conv1d_metal.causal_conv1d(x, weight, bias, tail, activation == "silu")
+    if chosen == "cpu":
         y, new_tail = native.module.causal_conv1d(x, weight, bias, tail, activation == "silu")
         return y, new_tail
     return reference(x, weight, bias, tail, activation=activation)

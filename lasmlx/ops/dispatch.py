@@ -15,7 +15,7 @@ class ImplError(ValueError):
     """The implementation asked for cannot run here."""
 
 
-def choose(op: str, impl: Impl, *, on_gpu: Impl = "reference") -> Impl:
+def choose(op: str, impl: Impl, *, on_gpu: Impl = "reference", kernel: bool = False) -> Impl:
     """Resolve ``impl`` for the default device.
 
     On a CPU ``auto`` takes the CPU primitive. On a GPU it takes ``on_gpu``: ``"reference"`` for what plain MLX does
@@ -25,12 +25,13 @@ def choose(op: str, impl: Impl, *, on_gpu: Impl = "reference") -> Impl:
 
     Args:
         op: the op's name, for the error.
-        on_gpu: what ``auto`` means on a GPU; ``"metal"`` also says that there is a Metal kernel.
+        on_gpu: what ``auto`` means on a GPU.
+        kernel: whether the op has a Metal kernel; ``on_gpu="metal"`` says so too.
 
     Raises:
         ImplError: ``impl`` is unknown or cannot run here.
     """
-    no_kernel = "" if on_gpu == "metal" else "no Metal kernel yet"
+    no_kernel = "" if kernel or on_gpu == "metal" else "no Metal kernel yet"
     no_metal = no_kernel or ("" if mx.metal.is_available() else "no Metal device here")
     reasons: dict[Impl, str] = {"metal": no_metal, "cpu": native.absent, "reference": ""}
     if impl == "auto":

@@ -7,7 +7,7 @@ import math
 import mlx.core as mx
 import mlx.nn as nn
 
-from lasmlx.ops import native
+from lasmlx.ops import native, selective_scan_metal
 from lasmlx.ops.dispatch import Impl, check_floating, check_shape, choose
 
 
@@ -50,7 +50,10 @@ def selective_scan(
     Source: Gu & Dao 2023, Mamba, eqs. 2-4 and algorithm 2; the sub-steps' closed form is ours.
     """
     _check(x, dt, A, B, C, D, z, h0, substeps)
-    if choose("selective_scan", impl, on_gpu="cpu") == "cpu":
+    chosen = choose("selective_scan", impl, on_gpu="cpu", kernel=True)
+    if chosen == "metal":
+        return selective_scan_metal.selective_scan(x, dt, A, B, C, D, z, h0, substeps)
+    if chosen == "cpu":
         y, h = native.module.selective_scan(x, dt, A, B, C, D, z, h0, float(substeps))
         return y, h
     return reference(x, dt, A, B, C, D, z, h0, substeps=substeps)
