@@ -48,7 +48,7 @@ def evaluate(
     for column in ("held out", "bytes", "bits/byte", "xz -9e", "ppmd"):
         table.add_column(column, justify="left" if column == "held out" else "right")
     for split, record in results.items():
-        name = split if "/" in split else f"{corpus.name}/{split}"
+        name = corpus.full_name(split)
         others = compressor_bits(name)
         beside = [f"{others[c]:.3f}" if c in others else "-" for c in ("xz", "ppmd")]
         table.add_row(name, f"{record.bytes:,}", f"[bold]{record.bits_per_byte:.3f}[/]", *beside)

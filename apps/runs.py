@@ -24,5 +24,7 @@ def trained_on(folder: Path) -> list[str]:
     """The data a run was trained on, as its folder says; ``moby-dick`` where it says nothing."""
     import json
 
-    path = folder / "train_state.json"
+    from lasmlx.train.run import STATE_FILE
+
+    path = folder / STATE_FILE
     return list(json.loads(path.read_text())["data"]) if path.is_file() else ["moby-dick"]

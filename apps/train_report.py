@@ -168,8 +168,8 @@ def held_out_line(record: EvalRecord, session: TrainingSession) -> str:
     text = f"step {record.step}  {record.split}: [bold]{record.bits_per_byte:.3f}[/] bits/byte"
     if not record.final:
         return text
-    name = record.split if "/" in record.split else f"{session.corpus.name}/{record.split}"
-    others = ", ".join(f"{other} {bits:.3f}" for other, bits in compressor_bits(name).items())
+    compressors = compressor_bits(session.corpus.full_name(record.split))
+    others = ", ".join(f"{other} {bits:.3f}" for other, bits in compressors.items())
     return f"{text} over {record.bytes:,} bytes" + (f"  ({others})" if others else "")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +64,9 @@ def _held_out(specs: str | Sequence[str], count: int) -> Input:
 
 
 def _of_training(folder: Path, count: int) -> Input:
+    from lasmlx.apps.runs import trained_on
+
     try:
-        return _held_out(json.loads((folder / "train_state.json").read_text())["data"], count)
+        return _held_out(trained_on(folder), count)
     except (OSError, ValueError, KeyError, TypeError):  # no run, or one whose data is gone
         return _held_out("moby-dick", count)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from lasmlx._blas import BLAS
 
@@ -51,15 +53,16 @@ def describe() -> System:
     ops: dict[str, str] = {op: dispatch.choose(op, "auto", on_gpu=where) for op, where in loops.items()}
     ops |= {op: dispatch.choose(op, "auto") for op in fused}
     if gpu:
-        advice.append("the scan and the convolution run on the CPU cores: their Metal kernels are not there yet.")
+        advice.append("the scan and the convolution run on the CPU cores: no Mac has run their Metal kernels yet.")
     return System(
-        machine=f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        machine=f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         device="GPU (Metal)" if gpu else "CPU",
         threads=native.module.threads() if native.module else 1,
         instruction_set=native.module.isa() if native.module else "none",
         blas=BLAS.name,
         gflops=gflops,
-        versions={"python": platform.python_version()} | {name: _version(name) for name in ("lasmlx", "mlx", "numpy")},
+        versions={"python": platform.python_version()}
+        | {name: package_version(name) for name in ("lasmlx", "mlx", "numpy")},
         ops=ops,
         advice=advice,
     )
@@ -78,17 +81,30 @@ def _measure_gflops(size: int = 1024) -> float:
     return 2 * size**3 / best / 1e9
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Of an installed package; ``(source)`` where there is no installation to ask."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "unknown"
+        return "(source)"
 
 
-def _processor() -> str:
-    if sys.platform == "linux":
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def processor() -> str:
+    """The processor's name, as the operating system tells it."""
+    if sys.platform == "darwin":
+        return output_of("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def output_of(*command: str) -> str:
+    """What a command prints, or nothing where it is absent or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import subprocess
-import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import lasmlx
 from lasmlx.benchmark.peers import Peers
 from lasmlx.ops import native
+from lasmlx.system import output_of, package_version, processor
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,11 @@ def provenance(command: str, peers: Peers | None = None) -> Provenance:
     threads = {"lasmlx": native.module.threads()} if native.module else {}
     return Provenance(
         command=command,
-        cpu=_cpu(),
+        cpu=processor(),
         cores=os.cpu_count() or 1,
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        versions={name: _version(name) for name in ("lasmlx", "mlx", "numpy")}
+        versions={name: package_version(name) for name in ("lasmlx", "mlx", "numpy")}
         | (peers.about["versions"] if peers else {}),
         threads=threads | (peers.about["threads"] if peers else {}),
         blas=lasmlx.BLAS.name,
@@ -64,32 +62,6 @@ def provenance(command: str, peers: Peers | None = None) -> Provenance:
     )
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "(source)"
-
-
-def _cpu() -> str:
-    if sys.platform == "darwin":
-        return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def _commit(package: Path) -> str:
-    tracked = _output("git", "-C", str(package), "ls-files", "--error-unmatch", "__init__.py")
-    return _output("git", "-C", str(package), "describe", "--always", "--dirty", "--exclude=*") if tracked else ""
-
-
-def _output(*command: Any) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    tracked = output_of("git", "-C", str(package), "ls-files", "--error-unmatch", "__init__.py")
+    return output_of("git", "-C", str(package), "describe", "--always", "--dirty", "--exclude=*") if tracked else ""

@@ -18,6 +18,10 @@ class Corpus:
     train: ByteSource
     held_out: Mapping[str, ByteSource]
 
+    def full_name(self, split: str) -> str:
+        """A split's name with its corpus before it, as `moby-dick/held-out`; joined corpora have it so already."""
+        return split if "/" in split else f"{self.name}/{split}"
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over the documents' names, sizes and bytes.

@@ -19,9 +19,9 @@ def choose(op: str, impl: Impl, *, on_gpu: Impl = "reference", kernel: bool = Fa
     """Resolve ``impl`` for the default device.
 
     On a CPU ``auto`` takes the CPU primitive. On a GPU it takes ``on_gpu``: ``"reference"`` for what plain MLX does
-    well there, ``"metal"`` for an op with a kernel, ``"cpu"`` for one whose kernel is missing and whose reference is a
-    loop over time (memory is shared, so the CPU primitive reads the GPU's arrays). What cannot run falls back to the
-    reference.
+    well there, ``"metal"`` for an op with a kernel, ``"cpu"`` for one whose kernel no Mac has run and whose reference
+    is a loop over time (memory is shared, so the CPU primitive reads the GPU's arrays). What cannot run falls back to
+    the reference.
 
     Args:
         op: the op's name, for the error.

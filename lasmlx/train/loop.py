@@ -115,6 +115,16 @@ def _assign(tree: dict[str, Any] | list[Any], values: Any) -> None:
             tree[key] = values[key]  # type: ignore[index]
 
 
+def training_windows(corpus: Corpus, config: TrainConfig) -> Windows:
+    """The windows a run goes through.
+
+    Raises:
+        DataError: the data is too short for them.
+    """
+    lanes = config.batch_size * config.accumulate
+    return Windows(corpus.train, lanes, config.seq_len, config.seed, config.carry)
+
+
 def train(
     model: Model,
     corpus: Corpus,
@@ -134,8 +144,7 @@ def train(
     Raises:
         DataError: the data is too short. FileError: a checkpoint is damaged or the disk full.
     """
-    lanes = config.batch_size * config.accumulate
-    windows = Windows(corpus.train, lanes, config.seq_len, config.seed, config.carry)
+    windows = training_windows(corpus, config)
     trainer = Trainer(model, config)
     done, best, began = 0, None, time.perf_counter()
     if resume and run is not None:
@@ -160,7 +169,7 @@ def train(
             yield from save(done, better=best is None)
             yield end(done, "stopped")
             return
-        batch, lr = windows.batch(done), float(schedule(config)(mx.array(done)))
+        batch = windows.batch(done)
         start = time.perf_counter()
         loss, grad_norm = trainer.step(mx.array(batch.x), mx.array(batch.y), fresh=batch.fresh)
         done += 1
@@ -168,6 +177,7 @@ def train(
             yield end(done, "diverged", _diverged(done, loss, run))
             return
         rate = batch.x.size / (time.perf_counter() - start)
+        lr = trainer.optimizer.learning_rate.item()
         record = StepRecord(done, loss, loss * BITS_PER_NAT, rate, lr, grad_norm)
         if run is not None:
             run.log(record)

@@ -10,10 +10,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from lasmlx.data import Corpus, Windows, corpus_names, load_corpus
+from lasmlx.data import Corpus, corpus_names, load_corpus
 from lasmlx.models import make_model
 from lasmlx.train.config import TrainConfig
-from lasmlx.train.loop import train
+from lasmlx.train.loop import train, training_windows
 from lasmlx.train.recipe import Recipe, load_recipe
 from lasmlx.train.records import Record
 from lasmlx.train.run import CHECKPOINT_FILE, Run, RunError, new_run_path, newest_run
@@ -56,10 +56,9 @@ def prepare(
     recipe = load_recipe(name or "las").replace(settings)
     recipe = replace(recipe, data=_absolute(data or recipe.data))
     corpus = load_corpus(recipe.data)
-    config = recipe.train
-    Windows(corpus.train, config.batch_size * config.accumulate, config.seq_len, config.seed, config.carry)
+    training_windows(corpus, recipe.train)  # too little data is an error before anything is written
     run = Run.create(out or new_run_path(recipe.name), _describe(recipe, corpus))
-    mx.random.seed(config.seed)
+    mx.random.seed(recipe.train.seed)
     return TrainingSession(recipe, make_model(recipe.model), corpus, run, resumed=False)
 
 
