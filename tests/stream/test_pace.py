@@ -47,16 +47,24 @@ class Sink:
         self.data += data
 
 
-def count_up() -> Callable[[int], tuple[bytes, Any]]:
-    made = 0
+class CountUp:
+    """0, 1, 2, ... as bytes. The thread that makes them runs in real time, whatever the test's clock says."""
 
-    def produce(count: int) -> tuple[bytes, Any]:
-        nonlocal made
-        data = bytes((made + i) % 256 for i in range(count))
-        made += count
+    def __init__(self) -> None:
+        self.made = 0
+        self._more = threading.Condition()
+
+    def __call__(self, count: int) -> tuple[bytes, Any]:
+        with self._more:
+            data = bytes((self.made + i) % 256 for i in range(count))
+            self.made += count
+            self._more.notify_all()
         return data, np.full(count, STEP_NS, np.uint32)
 
-    return produce
+    def stocked(self, count: int) -> None:
+        """Return once `count` bytes were made."""
+        with self._more:
+            assert self._more.wait_for(lambda: self.made >= count, timeout=10)
 
 
 def alive() -> list[str]:
@@ -68,7 +76,7 @@ def test_every_byte_keeps_its_absolute_time(baud: int) -> None:
     clock = Clock()
     sink = Sink(clock)
     count, byte_time, lead = 2000, 10 / baud, min(64 * 10 / baud, 0.05)
-    report = stream(count_up(), sink, baud=baud, count=count, buffer=64, clock=clock, sleep=clock.sleep)
+    report = stream(CountUp(), sink, baud=baud, count=count, buffer=64, clock=clock, sleep=clock.sleep)
     assert sink.data == bytes(i % 256 for i in range(count))
     early = [1000.0 + lead + i * byte_time - at for i, at in enumerate(sink.times)]
     assert min(early) > 0.5 * lead and max(early) <= lead * 1.000001  # the same at the end as at the start
@@ -81,22 +89,30 @@ def test_every_byte_keeps_its_absolute_time(baud: int) -> None:
 
 def test_a_fast_line_does_not_wake_for_each_byte() -> None:
     clock = Clock()
-    stream(count_up(), Sink(clock), baud=115_200, count=4000, buffer=64, clock=clock, sleep=clock.sleep)
+    sink, produce = Sink(clock), CountUp()
+
+    def write(data: bytes) -> None:
+        produce.stocked(4000)
+        sink(data)
+
+    stream(produce, write, baud=115_200, count=4000, buffer=64, clock=clock, sleep=clock.sleep)
     assert len(clock.pauses) <= 4000 / 16 + 3
 
 
 def test_a_stalled_writer_is_late_and_catches_up() -> None:
     clock = Clock()
     sink = Sink(clock)
+    produce = CountUp()
     byte_time, lead, stall = 1e-3, 0.016, 0.1
 
     def write(data: bytes) -> None:
+        produce.stocked(1000)
         stalls = len(sink.data) < 500 <= len(sink.data) + len(data)
         sink(data)
         if stalls:
             clock.now += stall
 
-    report = stream(count_up(), write, baud=10_000, count=1000, buffer=16, clock=clock, sleep=clock.sleep)
+    report = stream(produce, write, baud=10_000, count=1000, buffer=16, clock=clock, sleep=clock.sleep)
     due = [1000.0 + lead + i * byte_time for i in range(1000)]
     late = [i for i, at in enumerate(sink.times) if at > due[i] + 1e-9]
     assert report.late_bytes == len(late) == late[-1] - late[0] + 1  # one run of bytes
@@ -107,19 +123,20 @@ def test_a_stalled_writer_is_late_and_catches_up() -> None:
 
 def test_a_hiccup_within_the_buffer_is_not_seen() -> None:
     clock = Clock()
-    sink = Sink(clock)
+    sink, produce = Sink(clock), CountUp()
 
     def write(data: bytes) -> None:
+        produce.stocked(500)
         sink(data)
         clock.now += 0.010
 
-    assert stream(count_up(), write, baud=10_000, count=500, buffer=16, clock=clock, sleep=clock.sleep).late_bytes == 0
+    assert stream(produce, write, baud=10_000, count=500, buffer=16, clock=clock, sleep=clock.sleep).late_bytes == 0
 
 
 def test_a_stalled_producer_makes_late_bytes() -> None:
     clock = Clock()
     sink = Sink(clock)
-    inner, made, drained = count_up(), 0, threading.Event()
+    inner, made, drained = CountUp(), 0, threading.Event()
 
     def write(data: bytes) -> None:
         sink(data)
@@ -160,7 +177,7 @@ def test_a_producer_that_is_too_slow_sets_the_rate() -> None:
 def test_without_baud_all_there_is() -> None:
     clock = Clock()
     sink = Sink(clock)
-    report = stream(count_up(), sink, count=10_000, clock=clock, sleep=clock.sleep)
+    report = stream(CountUp(), sink, count=10_000, clock=clock, sleep=clock.sleep)
     assert len(sink.data) == report.bytes == 10_000
     assert not clock.pauses and report.baud is None and report.late_bytes == 0
 
@@ -169,7 +186,7 @@ def test_without_baud_all_there_is() -> None:
 def test_the_count_is_exact(count: int) -> None:
     clock = Clock()
     sink = Sink(clock)
-    report = stream(count_up(), sink, baud=9600, count=count, clock=clock, sleep=clock.sleep)
+    report = stream(CountUp(), sink, baud=9600, count=count, clock=clock, sleep=clock.sleep)
     assert len(sink.data) == report.bytes == count
     assert report.rate == pytest.approx(9600 if count else 0)
 
@@ -196,7 +213,7 @@ def test_a_reader_that_goes_away_ends_the_stream() -> None:
             raise BrokenPipeError
         sink(data)
 
-    report = stream(count_up(), write, baud=9600, clock=clock, sleep=clock.sleep)
+    report = stream(CountUp(), write, baud=9600, clock=clock, sleep=clock.sleep)
     assert report.closed and not report.interrupted and report.bytes == len(sink.data) > 100
     assert not alive()
 
@@ -216,13 +233,13 @@ def test_ctrl_c_ends_the_stream(where: str) -> None:
             raise KeyboardInterrupt
         clock.sleep(seconds)
 
-    report = stream(count_up(), write, baud=9600, clock=clock, sleep=sleep)
+    report = stream(CountUp(), write, baud=9600, clock=clock, sleep=sleep)
     assert report.interrupted and not report.closed and report.bytes == len(sink.data) > 100
     assert report.seconds > 0 and report.p50_us > 0 and not alive()
 
 
 def test_what_the_producer_raises_is_raised_here() -> None:
-    inner = count_up()
+    inner = CountUp()
     made = 0
     sink = Sink(Clock())
 
@@ -243,21 +260,21 @@ def test_what_write_raises_is_raised_here() -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        stream(count_up(), write, baud=9600)
+        stream(CountUp(), write, baud=9600)
     assert not alive()
 
 
 @pytest.mark.parametrize("baud", [0, 49, -9600, 10_000_001, float("nan"), float("inf")])
 def test_baud_out_of_range(baud: float) -> None:
     with pytest.raises(ValueError, match=r"baud is .*, expected 50 to 10000000"):
-        stream(count_up(), lambda data: None, baud=baud)
+        stream(CountUp(), lambda data: None, baud=baud)
 
 
 def test_other_mistakes() -> None:
     with pytest.raises(ValueError, match="count is -1, expected 0 or more"):
-        stream(count_up(), lambda data: None, count=-1)
+        stream(CountUp(), lambda data: None, count=-1)
     with pytest.raises(ValueError, match="buffer is 0 bytes, expected at least 1"):
-        stream(count_up(), lambda data: None, baud=9600, buffer=0)
+        stream(CountUp(), lambda data: None, baud=9600, buffer=0)
 
 
 @given(i=st.integers(0, 10**9), baud=st.sampled_from([50, 9600, 115_200, 10_000_000]))
