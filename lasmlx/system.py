@@ -48,15 +48,12 @@ def describe() -> System:
         advice.append(f"the compiled ops are absent: {native.absent}")
     elif os.environ.get("LASMLX_ISA"):
         advice.append(f"LASMLX_ISA={os.environ['LASMLX_ISA']} chooses the instruction set: unset it for the best.")
-    loops: dict[str, dispatch.Impl] = {"selective_scan": "cpu", "causal_conv1d": "cpu"}  # on a GPU, no Metal kernel yet
-    fused = ["rms_norm", "time_step", "cross_entropy", "adamw"]
-    ops: dict[str, str] = {op: dispatch.choose(op, "auto", on_gpu=where) for op, where in loops.items()}
-    ops |= {op: dispatch.choose(op, "auto") for op in fused}
-    if gpu:
-        advice.append("the scan and the convolution run on the CPU cores: no Mac has run their Metal kernels yet.")
+    kernels = {"selective_scan": True, "causal_conv1d": True}
+    kernels |= dict.fromkeys(("rms_norm", "time_step", "cross_entropy", "adamw"), False)
+    ops: dict[str, str] = {op: dispatch.choose(op, "auto", kernel=kernel) for op, kernel in kernels.items()}
     return System(
         machine=f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        device="GPU (Metal)" if gpu else "CPU",
+        device=("GPU (Metal)" if mx.metal.is_available() else "GPU (CUDA)") if gpu else "CPU",
         threads=native.module.threads() if native.module else 1,
         instruction_set=native.module.isa() if native.module else "none",
         blas=BLAS.name,

@@ -2,17 +2,18 @@
 // phi(a) = r(a) / r(a / K) with r(a) = expm1(a) / a folds K sub-steps of dt / K into one: K = 1 gives 1, K = inf r(a).
 //
 // x, dt, z, y: (b, t, d); A: (d, N); B, C: (b, t, N); D: (d); h0, h_last: (b, d, N), h_last float32;
-// inverse_K: (1), 1 / K; checkpoints: (b, ceil(t / SEGMENT), N, d) float32, the state before each segment of time.
+// inverse_K: (1), 1 / K; checkpoints: (b, ceil(t / SEGMENT), N, d), the state before each segment of time.
 //
-// Templates: T, U, V the types of x, dt, z; N states (at most 64); SEGMENT steps a checkpoint; SUBSTEPS whether K > 1;
-// GATED whether z is there (else it is not read). Inputs are float, half or bfloat; everything inside is float.
+// Templates: T, U, V the types of x, dt, z; P of checkpoints, float32 or, for half types, bfloat16; N states (at most
+// 64); SEGMENT steps a checkpoint; SUBSTEPS whether K > 1; GATED whether z is there (else it is not read).
+// Inputs are float, half or bfloat; everything inside is float.
 //
-// forward            one lane a channel, grid (d padded to 32, b, 1), group (32, 1, 1). 2 N + 12 registers.
-// forward_chunked    one lane a channel, one simdgroup a chunk of time, grid (d padded to 32, CHUNKS, b), group
-//                    (32, CHUNKS, 1). Each chunk is scanned from zero, then again from its true start, the sum over the
-//                    chunks before. 2 N + 14 registers, 128 CHUNKS (N + 1) bytes of threadgroup memory.
+// forward            one lane a channel, grid (d padded to 32, CHUNKS, b), group (32, CHUNKS, 1). With CHUNKS > 1 a
+//                    simdgroup has a chunk of time: it is scanned from zero, then again from its true start, the sum
+//                    over the chunks before. About 2 N + 14 registers; 128 CHUNKS (N + 1) bytes of threadgroup memory,
+//                    none for one chunk.
 // backward           one lane a channel, one simdgroup every GROUPS-th state, grid (d padded to 32, GROUPS, b), group
-//                    (32, GROUPS, 1). States are recomputed a segment at a time. 4 SEGMENT + 3 N / GROUPS + 24
+//                    (32, GROUPS, 1). States are recomputed a segment at a time. About 4 SEGMENT + 3 N / GROUPS + 24
 //                    registers, 128 (3 SEGMENT + 3 SLICE GROUPS) bytes of threadgroup memory. Sums over channels are
 //                    partial, one a block of 32 channels and (for A, D) one a row: no atomics, the same bits every run.
 //
@@ -58,61 +59,8 @@ inline float las_phi_slope(float a, float exp_a, float phi, float inverse) {
 }
 
 // kernel: forward (x, dt, A, B, C, D, h0, z, inverse_K) -> (y, h_last, checkpoints)
-const uint t = uint(x_shape[1]);
-const uint d = uint(x_shape[2]);
-const uint c = thread_position_in_grid.x;
-const uint row = thread_position_in_grid.y;
-if (c >= d) {
-  return;
-}
-const size_t channel = (size_t(row) * d + c) * N;
-const float skip = float(D[c]);
-const float inverse = inverse_K[0];
-float h[N];
-float rate[N];  // A log2(e)
-for (int j = 0; j < N; j++) {
-  h[j] = float(h0[channel + j]);
-  rate[j] = float(A[size_t(c) * N + j]) * 1.44269504f;
-}
-size_t at = size_t(row) * t * d + c;
-size_t in = size_t(row) * t * N;
-size_t out = size_t(row) * ((t + SEGMENT - 1) / SEGMENT) * N * d + c;
-for (uint first = 0; first < t; first += SEGMENT) {
-  for (int j = 0; j < N; j++) {
-    checkpoints[out] = h[j];
-    out += d;
-  }
-  const uint stop = metal::min(t, first + SEGMENT);
-  for (uint i = first; i < stop; i++) {
-    const float step = float(dt[at]);
-    const float x_i = float(x[at]);
-    const float input = step * x_i;
-    float sum = skip * x_i;
-    for (int j = 0; j < N; j++) {
-      const float decay = las_exp2(step * rate[j]);
-      float gain = input * float(B[in + j]);
-      if (SUBSTEPS) {
-        gain *= las_phi(step * rate[j] * 0.693147181f, decay, inverse);
-      }
-      h[j] = decay * h[j] + gain;
-      sum += h[j] * float(C[in + j]);
-    }
-    if (GATED) {
-      const float gate = float(z[at]);
-      sum *= gate * las_sigmoid(gate);
-    }
-    y[at] = T(sum);
-    at += d;
-    in += N;
-  }
-}
-for (int j = 0; j < N; j++) {
-  h_last[channel + j] = h[j];
-}
-
-// kernel: forward_chunked (x, dt, A, B, C, D, h0, z, inverse_K) -> (y, h_last, checkpoints)
-threadgroup float ends[CHUNKS * N * 32];  // the state that each chunk reaches from zero
-threadgroup float spans[CHUNKS * 32];     // the sum of dt over each chunk
+threadgroup float ends[CHUNKS > 1 ? CHUNKS * N * 32 : 1];  // the state that each chunk reaches from zero
+threadgroup float spans[CHUNKS > 1 ? CHUNKS * 32 : 1];     // the sum of dt over each chunk
 const uint t = uint(x_shape[1]);
 const uint d = uint(x_shape[2]);
 const uint lane = thread_index_in_simdgroup;
@@ -131,47 +79,49 @@ const float inverse = inverse_K[0];
 float h[N];
 float rate[N];  // A log2(e)
 for (int j = 0; j < N; j++) {
-  h[j] = 0.0f;
+  h[j] = CHUNKS > 1 ? 0.0f : float(h0[channel + j]);
   rate[j] = float(A[size_t(own) * N + j]) * 1.44269504f;
 }
-float span = 0.0f;
+if (CHUNKS > 1) {
+  float span = 0.0f;
+  size_t at = (size_t(row) * t + start) * d + own;
+  size_t in = (size_t(row) * t + start) * N;
+  for (uint i = start; i < end; i++) {
+    const float step = float(dt[at]);
+    const float input = step * float(x[at]);
+    span += step;
+    for (int j = 0; j < N; j++) {
+      const float decay = las_exp2(step * rate[j]);
+      float gain = input * float(B[in + j]);
+      if (SUBSTEPS) {
+        gain *= las_phi(step * rate[j] * 0.693147181f, decay, inverse);
+      }
+      h[j] = decay * h[j] + gain;
+    }
+    at += d;
+    in += N;
+  }
+  for (int j = 0; j < N; j++) {
+    ends[(chunk * N + j) * 32 + lane] = h[j];
+  }
+  spans[chunk * 32 + lane] = span;
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  for (int j = 0; j < N; j++) {
+    h[j] = float(h0[channel + j]);
+  }
+  for (uint before = 0; before < chunk; before++) {
+    for (int j = 0; j < N; j++) {
+      h[j] = las_exp2(spans[before * 32 + lane] * rate[j]) * h[j] + ends[(before * N + j) * 32 + lane];
+    }
+  }
+}
 size_t at = (size_t(row) * t + start) * d + own;
 size_t in = (size_t(row) * t + start) * N;
-for (uint i = start; i < end; i++) {
-  const float step = float(dt[at]);
-  const float input = step * float(x[at]);
-  span += step;
-  for (int j = 0; j < N; j++) {
-    const float decay = las_exp2(step * rate[j]);
-    float gain = input * float(B[in + j]);
-    if (SUBSTEPS) {
-      gain *= las_phi(step * rate[j] * 0.693147181f, decay, inverse);
-    }
-    h[j] = decay * h[j] + gain;
-  }
-  at += d;
-  in += N;
-}
-for (int j = 0; j < N; j++) {
-  ends[(chunk * N + j) * 32 + lane] = h[j];
-}
-spans[chunk * 32 + lane] = span;
-threadgroup_barrier(mem_flags::mem_threadgroup);
-for (int j = 0; j < N; j++) {
-  h[j] = float(h0[channel + j]);
-}
-for (uint before = 0; before < chunk; before++) {
-  for (int j = 0; j < N; j++) {
-    h[j] = las_exp2(spans[before * 32 + lane] * rate[j]) * h[j] + ends[(before * N + j) * 32 + lane];
-  }
-}
-at = (size_t(row) * t + start) * d + own;
-in = (size_t(row) * t + start) * N;
 size_t out = (size_t(row) * segments + start / SEGMENT) * N * d + own;
 for (uint first = start; first < end; first += SEGMENT) {
   for (int j = 0; j < N; j++) {
     if (live) {
-      checkpoints[out] = h[j];
+      checkpoints[out] = P(h[j]);
     }
     out += d;
   }
@@ -270,7 +220,7 @@ for (uint s = segments; s-- > 0;) {
       const size_t in = (size_t(row) * t + first) * N + j;
       const size_t out = ((size_t(block) * b + row) * t + first) * N + j;
       float h[SEGMENT + 1];
-      h[0] = live ? checkpoints[((size_t(row) * segments + s) * N + j) * d + c] : 0.0f;
+      h[0] = live ? float(checkpoints[((size_t(row) * segments + s) * N + j) * d + c]) : 0.0f;
       for (int k = 0; k < SEGMENT; k++) {
         h[k + 1] = 0.0f;
         if (uint(k) < count) {

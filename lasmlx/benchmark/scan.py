@@ -234,7 +234,7 @@ def _check(inputs: ScanInputs, ours: list[Impl], contestants: list[Contestant]) 
 def kernels_here() -> list[Impl]:
     """The kernels that run here, that of the default device first."""
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    order: list[Impl] = ["cpu", "metal"] if on_cpu else ["metal", "cpu"]
+    order: list[Impl] = ["cpu", "metal", "cuda"] if on_cpu else ["metal", "cuda", "cpu"]
     return [impl for impl in order if _runs(impl)]
 
 

@@ -52,9 +52,9 @@ def causal_conv1d(
     check_floating(op, x=x, weight=weight, bias=bias, tail=tail)
     if activation not in (None, "silu"):
         raise ValueError(f'{op}: activation is {activation!r}, expected None or "silu".')
-    chosen = choose(op, impl, on_gpu="cpu", kernel=True)
-    if chosen == "metal":
-        return causal_conv1d_metal.causal_conv1d(x, weight, bias, tail, activation == "silu")
+    chosen = choose(op, impl, kernel=True)
+    if chosen == "metal" or chosen == "cuda":
+        return causal_conv1d_metal.causal_conv1d(x, weight, bias, tail, activation == "silu", chosen)
     if chosen == "cpu":
         y, new_tail = native.module.causal_conv1d(x, weight, bias, tail, activation == "silu")
         return y, new_tail

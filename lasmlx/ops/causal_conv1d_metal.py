@@ -1,4 +1,4 @@
-"""The causal convolution on Metal: grid and gradient. The kernels: ``metal/causal_conv1d.metal``."""
+"""The causal convolution on a GPU: grid and gradient. The kernels: ``metal/causal_conv1d.metal``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import mlx.core as mx
 
-from lasmlx.ops.metal import kernel
+from lasmlx.ops.metal import Backend, kernel
 
 LANES = 32  # of a simdgroup
 SPAN = 32  # steps a thread
 
 
 def causal_conv1d(
-    x: mx.array, weight: mx.array, bias: mx.array | None, tail: mx.array | None, silu: bool
+    x: mx.array, weight: mx.array, bias: mx.array | None, tail: mx.array | None, silu: bool, backend: Backend
 ) -> tuple[mx.array, mx.array]:
     """As :func:`lasmlx.ops.causal_conv1d`, arguments checked there. The new tail is a slice, so it needs no kernel."""
     b, t, d = x.shape
@@ -25,17 +25,19 @@ def causal_conv1d(
         tail = mx.zeros((b, past, d), dtype=x.dtype)
     newest = x[:, max(0, t - past) :].astype(tail.dtype)
     new_tail = mx.concatenate([tail[:, t:], newest], axis=1) if past else tail
-    y = _conv(silu)(
+    y = _conv(silu, backend)(
         x, weight, mx.zeros((d,)) if bias is None else bias, tail if past else mx.zeros((b, 1, d), dtype=tail.dtype)
     )
     return y, new_tail
 
 
-def _launch(name: str, silu: bool, inputs: list[mx.array], shapes: list[Any], dtypes: list[Any]) -> list[mx.array]:
+def _launch(
+    name: str, silu: bool, backend: Backend, inputs: list[mx.array], shapes: list[Any], dtypes: list[Any]
+) -> list[mx.array]:
     x, weight, _, tail = inputs[:4]
     b, t, d = x.shape
     spans = math.ceil(t / SPAN)
-    return kernel("causal_conv1d", name)(
+    return kernel("causal_conv1d", name, backend)(
         inputs=inputs,
         template=[("T", x.dtype), ("W", tail.dtype), ("K", weight.shape[1]), ("SPAN", SPAN), ("SILU", silu)],
         grid=(math.ceil(d / LANES) * LANES, spans, b),
@@ -46,10 +48,10 @@ def _launch(name: str, silu: bool, inputs: list[mx.array], shapes: list[Any], dt
 
 
 @cache
-def _conv(silu: bool) -> Callable[..., Any]:
+def _conv(silu: bool, backend: Backend) -> Callable[..., Any]:
     @mx.custom_function
     def conv(x: mx.array, weight: mx.array, bias: mx.array, tail: mx.array) -> mx.array:
-        return _launch("forward", silu, [x, weight, bias, tail], [x.shape], [x.dtype])[0]
+        return _launch("forward", silu, backend, [x, weight, bias, tail], [x.shape], [x.dtype])[0]
 
     @conv.vjp
     def gradient(primals: tuple[mx.array, ...], cotangent: mx.array, output: mx.array) -> tuple[mx.array, ...]:
@@ -59,6 +61,7 @@ def _conv(silu: bool) -> Callable[..., Any]:
         gx, gtail, gweight, gbias = _launch(
             "backward",
             silu,
+            backend,
             [*primals, cotangent],
             [x.shape, tail.shape, (b, spans, k, d), (b, spans, d)],
             [x.dtype, tail.dtype, mx.float32, mx.float32],

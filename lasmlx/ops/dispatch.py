@@ -8,40 +8,51 @@ import mlx.core as mx
 
 from lasmlx.ops import native
 
-Impl = Literal["auto", "metal", "cpu", "reference"]
+Impl = Literal["auto", "metal", "cuda", "cpu", "reference"]
 
 
 class ImplError(ValueError):
     """The implementation asked for cannot run here."""
 
 
-def choose(op: str, impl: Impl, *, on_gpu: Impl = "reference", kernel: bool = False) -> Impl:
+def choose(op: str, impl: Impl, *, kernel: bool = False, on_gpu: Impl | None = None) -> Impl:
     """Resolve ``impl`` for the default device.
 
-    On a CPU ``auto`` takes the CPU primitive. On a GPU it takes ``on_gpu``: ``"reference"`` for what plain MLX does
-    well there, ``"metal"`` for an op with a kernel, ``"cpu"`` for one whose kernel no Mac has run and whose reference
-    is a loop over time (memory is shared, so the CPU primitive reads the GPU's arrays). What cannot run falls back to
-    the reference.
+    On a CPU ``auto`` takes the CPU primitive. On a GPU it takes the kernel where the op has one, else the reference:
+    plain MLX, for what that does well. What cannot run falls back to the reference.
 
     Args:
         op: the op's name, for the error.
-        on_gpu: what ``auto`` means on a GPU.
-        kernel: whether the op has a Metal kernel; ``on_gpu="metal"`` says so too.
+        kernel: whether the op has a GPU kernel, one text for Metal and for CUDA.
+        on_gpu: what ``auto`` means on a GPU for arguments that the kernel does not take: ``"cpu"`` where the reference
+            is a loop over time (memory is shared, so the CPU primitive reads the GPU's arrays).
 
     Raises:
         ImplError: ``impl`` is unknown or cannot run here.
     """
-    no_kernel = "" if kernel or on_gpu == "metal" else "no Metal kernel yet"
-    no_metal = no_kernel or ("" if mx.metal.is_available() else "no Metal device here")
-    reasons: dict[Impl, str] = {"metal": no_metal, "cpu": native.absent, "reference": ""}
+    reasons: dict[Impl, str] = {
+        "metal": _no_gpu("Metal", kernel, mx.metal.is_available()),
+        "cuda": _no_gpu("CUDA", kernel, mx.cuda.is_available()),
+        "cpu": native.absent,
+        "reference": "",
+    }
     if impl == "auto":
-        wanted = "cpu" if mx.default_device() == mx.Device(mx.cpu) else on_gpu
+        wanted: Impl = (
+            "cpu" if mx.default_device() == mx.Device(mx.cpu) else on_gpu or ("cuda" if reasons["metal"] else "metal")
+        )
         return "reference" if reasons[wanted] else wanted
     if impl not in reasons:
-        raise ImplError(f'{op}: impl is {impl!r}, expected "auto", "metal", "cpu" or "reference".')
+        names = ", ".join(f'"{name}"' for name in reasons)
+        raise ImplError(f'{op}: impl is {impl!r}, expected "auto", {names}.')
     if reasons[impl]:
         raise ImplError(f'{op}: impl="{impl}" cannot run: {reasons[impl]}. Use impl="auto" or impl="reference".')
     return impl
+
+
+def _no_gpu(name: str, kernel: bool, available: bool) -> str:
+    if not kernel:
+        return f"no {name} kernel yet"
+    return "" if available else f"no {name} device here"
 
 
 def check_shape(op: str, name: str, array: mx.array, expected: tuple[int, ...]) -> None:

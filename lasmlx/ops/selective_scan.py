@@ -50,9 +50,10 @@ def selective_scan(
     Source: Gu & Dao 2023, Mamba, eqs. 2-4 and algorithm 2; the sub-steps' closed form is ours.
     """
     _check(x, dt, A, B, C, D, z, h0, substeps)
-    chosen = choose("selective_scan", impl, on_gpu="cpu", kernel=True)
-    if chosen == "metal":
-        return selective_scan_metal.selective_scan(x, dt, A, B, C, D, z, h0, substeps)
+    wide = A.shape[1] > selective_scan_metal.MOST_STATES
+    chosen = choose("selective_scan", impl, kernel=True, on_gpu="cpu" if wide else None)
+    if chosen == "metal" or chosen == "cuda":
+        return selective_scan_metal.selective_scan(x, dt, A, B, C, D, z, h0, substeps, chosen)
     if chosen == "cpu":
         y, h = native.module.selective_scan(x, dt, A, B, C, D, z, h0, float(substeps))
         return y, h

@@ -1,6 +1,7 @@
 """Checks Metal kernels for MLX on a machine without Metal: compiles them strictly, runs them thread by thread.
 
 ``metal_check.Kernel`` takes what mx.fast.metal_kernel takes; ``with metal_check.install():`` puts it in its place.
+``metal_check.run_source`` runs a ``[[kernel]]`` function as it stands in a file.
 A kernel that is wrong raises ``Fault``; without a compiler everything raises ``NoCompiler``.
 """
 
@@ -13,8 +14,10 @@ import mlx.core as mx
 from .compiler import find_compiler as find_compiler
 from .faults import Fault as Fault
 from .faults import NoCompiler as NoCompiler
+from .launch import Settings as Settings
+from .raw import Output as Output
+from .raw import run_source as run_source
 from .runner import Kernel as Kernel
-from .runner import Settings as Settings
 
 kernel = Kernel
 

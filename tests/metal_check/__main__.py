@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import Fault, NoCompiler, find_compiler, install
 from .compiler import CompileError, check_syntax
-from .lint import text_faults
+from .lint import file_faults
 from .prepare import PREAMBLE, rewrite
 
 
@@ -28,7 +28,7 @@ def check(file: Path) -> str | None:
         check_syntax(PREAMBLE + f'#line 1 "{file.name}"\n' + rewrite(text, keep_instantiations="host_name" not in text))
     except CompileError as error:
         return str(error)
-    return "; ".join(text_faults("", text)) or None
+    return "; ".join(file_faults(text)) or None
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """The few textual steps between Metal and clang's C++ for OpenCL. Line numbers stay; all else compiles as written."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
@@ -83,12 +84,16 @@ def translation_unit(generated: Generated, name: str, source: str, header: str) 
     includes = PREAMBLE
     if "mlx_atomic" in text:
         includes += '#include "mlx/backend/metal/kernels/atomic.h"\n'
+    return includes + rewrite(text) + entry(generated.function, generated.arguments, generated.parameters)
+
+
+def entry(function: str, template: str, parameters: Sequence[Parameter]) -> str:
+    """The C function that the runtime calls for every thread: it unpacks the arguments, in the order of parameters."""
     values, index = [], 0
-    for parameter in generated.parameters:
+    for parameter in parameters:
         values.append(_value(parameter, index))
         index += parameter.is_buffer
-    entry = _ENTRY.format(function=generated.function, template=generated.arguments, values=", ".join(values))
-    return includes + rewrite(text) + entry
+    return _ENTRY.format(function=function, template=template, values=", ".join(values))
 
 
 def mirror_headers(folder: Path) -> None:
@@ -107,7 +112,8 @@ def _value(parameter: Parameter, index: int) -> str:
     if parameter.declarator == "&":
         return f"*({parameter.type}*)arguments[{index}]"
     if parameter.name in _VECTORS:
-        return f"msl_uint3(place->{_VECTORS[parameter.name]})"
+        component = {"uint": ".x", "ushort": ".x", "uint2": ".xy"}.get(parameter.type, "")
+        return f"msl_uint3(place->{_VECTORS[parameter.name]}){component}"
     return _SCALARS[parameter.name]
 
 

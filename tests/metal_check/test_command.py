@@ -41,6 +41,6 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, te
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("METAL_CHECK_CXX", raising=False)
-    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(metal_check.NoCompiler, match="pip install ziglang"):
         compiler.find_compiler.__wrapped__()

@@ -175,6 +175,13 @@ SEEDS = [
         GROUP + "b[t] = x[i]; threadgroup_barrier(mem_flags::mem_threadgroup);\n"
         "y[i] = ((threadgroup float2*)(b + 1))[t / 4].x;",
     ),
+    Seed(
+        "misaligned_pairs",
+        "misaligned",
+        "'const device float2' (vector of 2 'float' values) needs 8-byte alignment, access to x",
+        I + "const device float2* p = (const device float2*)(x + 1);\nfloat2 v = p[i / 4]; y[i] = v.x + v.y;",
+    ),
+    Seed("misaligned_float", "misaligned", "x", I + "y[i] = *(const device float*)((const device char*)(x + i) + 1);"),
     # lanes
     Seed("lane_out_of_range", "lane", "read from lane 32", I + "y[i] = simd_shuffle(x[i], ushort(32));"),
     Seed("lane_inactive", "lane", "read from lane 31", I + "y[i] = simd_broadcast(x[i], 31);", threads=40, group=40),
@@ -212,6 +219,10 @@ SEEDS = [
     Seed("overflow", "undefined behaviour", "signed overflow in *", I + "int k = int(x[i]) + 65536; y[i] = k * k;"),
     Seed("division_by_zero", "undefined behaviour", "division by zero", I + "y[i] = 7 / int(x[i]);"),
     Seed("float_to_int", "undefined behaviour", "float outside the range", I + "y[i] = int(x[i] * 1e9f);"),
+    Seed("shift", "undefined behaviour", "shift by 40, the value has 32", I + "y[i] = float(1 << (int(x[i]) + 40));"),
+    Seed("shift_constant", "refused", "shift by 40, the value has 32 bits", I + "y[i] = float(uint(x[i]) >> 40);"),
+    Seed("shift_negative", "undefined behaviour", "shift by -1", I + "y[i] = float(7u >> (int(x[i]) - 1));"),
+    Seed("shift_long", "undefined behaviour", "the value has 64 bits", I + "y[i] = float(1l << (ulong(x[i]) + 1));"),
     # what Apple's compiler refuses
     Seed("space_mismatch", "refused", "error", GROUP + "device float* p = b; b[t] = x[i]; y[i] = p[t];"),
     Seed("no_space", "refused", "no address space", I + "float v = x[i]; float* p = &v; y[i] = *p;"),
@@ -307,7 +318,7 @@ def test_too_many_buffers() -> None:
 def test_small_input_is_constant() -> None:
     """Below eight elements MLX passes an input as ``constant``: a pointer that says ``device`` no longer compiles."""
     kernel = metal_check.Kernel("small", ["x"], ["y"], I + "const device float* p = x; y[i] = p[i];")
-    call = {"output_dtypes": [mx.float32], "threadgroup": (8, 1, 1)}
+    call: dict[str, Any] = {"output_dtypes": [mx.float32], "threadgroup": (8, 1, 1)}
     kernel(inputs=[mx.ones(8)], output_shapes=[(8,)], grid=(8, 1, 1), **call)
     with pytest.raises(metal_check.Fault, match="__constant float"):
         kernel(inputs=[mx.ones(7)], output_shapes=[(7,)], grid=(7, 1, 1), **call)

@@ -1,6 +1,7 @@
 """Right kernels give the right numbers, whatever the order of threads; the drop-in carries gradients."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -15,13 +16,13 @@ def order(request: pytest.FixtureRequest, compiler: None) -> Iterator[str]:
         yield request.param
 
 
-def one(name: str, source: str, *inputs: mx.array, header: str = "", **call: object) -> mx.array:
+def one(name: str, source: str, *inputs: mx.array, header: str = "", **call: Any) -> mx.array:
     """One output, as many threads as the first input has elements, unless ``call`` says otherwise."""
     x = inputs[0]
-    kernel = mx.fast.metal_kernel(
+    kernel: Any = mx.fast.metal_kernel(
         name=name, input_names=list("xyz"[: len(inputs)]), output_names=["out"], source=source, header=header
     )
-    defaults = {"output_shapes": [x.shape], "output_dtypes": [x.dtype], "template": [("T", x.dtype)]}
+    defaults: dict[str, Any] = {"output_shapes": [x.shape], "output_dtypes": [x.dtype], "template": [("T", x.dtype)]}
     defaults |= {"grid": (x.size, 1, 1), "threadgroup": (min(x.size, 256), 1, 1)}
     return kernel(inputs=list(inputs), **defaults | call)[0]
 
@@ -36,25 +37,19 @@ def test_copy(dtype: mx.Dtype, size: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16])
-def test_exp_of_the_mlx_documentation(dtype: mx.Dtype) -> None:
-    source = """
-        uint elem = thread_position_in_grid.x;
-        T tmp = x[elem];
-        out[elem] = metal::exp(tmp);
-    """
+def test_exp_in_every_type(dtype: mx.Dtype) -> None:
+    source = "const uint i = thread_position_in_grid.x; out[i] = metal::exp(x[i]);"
     x = mx.linspace(-3, 3, 65).astype(dtype)
     tolerance = {mx.float32: 1e-6, mx.float16: 2e-3, mx.bfloat16: 1e-2}[dtype]
     assert mx.allclose(one("my_exp", source, x), mx.exp(x), rtol=tolerance)
 
 
-def test_strided_exp_of_the_mlx_documentation() -> None:
+def test_exp_of_a_strided_view() -> None:
     source = """
-        uint elem = thread_position_in_grid.x;
-        uint loc = elem_to_loc(elem, x_shape, x_strides, x_ndim);
-        T tmp = x[loc];
-        out[elem] = metal::exp(tmp);
+        const uint i = thread_position_in_grid.x;
+        out[i] = metal::exp(x[elem_to_loc(i, x_shape, x_strides, x_ndim)]);
     """
-    kernel = mx.fast.metal_kernel("strided", ["x"], ["out"], source, ensure_row_contiguous=False)
+    kernel: Any = mx.fast.metal_kernel("strided", ["x"], ["out"], source, ensure_row_contiguous=False)
     x = mx.random.normal((8, 10))[::2].T
     out = kernel(
         inputs=[x],
@@ -143,7 +138,7 @@ def test_places_of_a_partial_grid() -> None:
 
 def test_atomics() -> None:
     source = "uint i = thread_position_in_grid.x; atomic_fetch_add_explicit(&out[i % 4], x[i], memory_order_relaxed);"
-    kernel = mx.fast.metal_kernel("histogram", ["x"], ["out"], source, atomic_outputs=True)
+    kernel: Any = mx.fast.metal_kernel("histogram", ["x"], ["out"], source, atomic_outputs=True)
     x = mx.arange(64).astype(mx.float32)
     out = kernel(
         inputs=[x],
@@ -165,6 +160,44 @@ def test_perturbed_and_misplaced(order: str) -> None:
     assert not mx.array_equal(out, one("fast_exp", source, x))
 
 
+@pytest.mark.parametrize("taps", [2, 4])
+def test_neighbours_may_be_read_at_once(taps: int) -> None:
+    """Compilers merge loads of neighbours; that needs no more alignment than one of them."""
+    source = """
+        uint i = thread_position_in_grid.x;
+        float h[K];
+        for (int j = 0; j < K; j++) {
+          h[j] = x[K * i + j];
+        }
+        for (int j = 0; j < K; j++) {
+          out[K * i + j] = h[j];
+        }
+    """
+    x = mx.arange(16 * taps).astype(mx.float32)
+    with metal_check.settings(offset=1):
+        assert mx.array_equal(one("pairs", source, x, template=[("K", taps)], grid=(16, 1, 1)), x)
+
+
+def test_shifts_within_the_width() -> None:
+    source = "uint i = thread_position_in_grid.x; out[i] = (1 << x[i]) + int(1l << (x[i] / 2)) + (256 >> x[i]);"
+    x = mx.arange(31)
+    assert mx.array_equal(one("shifts", source, x), 2**x + 2 ** (x // 2) + 256 // 2**x)
+
+
+def test_halves_round_as_in_numpy() -> None:
+    source = "uint i = thread_position_in_grid.x; out[i] = half(x[i]); back[i] = float(half(x[i]));"
+    random = np.random.default_rng(0)
+    x = np.exp2(random.uniform(-27, 17, 512)).astype(np.float32) * random.choice([-1, 1], 512).astype(np.float32)
+    x[:8] = [0.0, 65519.0, 65520.0, np.inf, 2.0**-25, 1.5 * 2.0**-24, 2.5 * 2.0**-24, 1 + 2.0**-11]
+    kernel = metal_check.Kernel("halves", ["x"], ["out", "back"], source)
+    shapes: dict[str, Any] = {"output_shapes": [x.shape] * 2, "output_dtypes": [mx.float16, mx.float32]}
+    out, back = kernel(inputs=[mx.array(x)], grid=(512, 1, 1), threadgroup=(256, 1, 1), **shapes)
+    with np.errstate(over="ignore"):
+        expected = x.astype(np.float16)
+    np.testing.assert_array_equal(np.array(out), expected)
+    np.testing.assert_array_equal(np.array(back), expected.astype(np.float32))
+
+
 def test_gradient_through_custom_function() -> None:
     forward = "uint i = thread_position_in_grid.x; out[i] = x[i] * x[i] * y[0];"
     backward = "uint i = thread_position_in_grid.x; out[i] = 2.0f * x[i] * y[0] * z[i];"
@@ -179,6 +212,11 @@ def test_gradient_through_custom_function() -> None:
         return one("square_backward", backward, x, scale, cotangent), (cotangent * x * x).sum(keepdims=True)
 
     x, w, scale = mx.random.normal((37,)), mx.random.normal((37,)), mx.array([3.0])
-    dx, dscale = mx.grad(lambda x, s: (square(x, s) * w).sum(), argnums=(0, 1))(x, scale)
+
+    def loss(x: mx.array, s: mx.array) -> mx.array:
+        y: Any = square(x, s)
+        return (y * w).sum()
+
+    dx, dscale = mx.grad(loss, argnums=(0, 1))(x, scale)
     assert mx.allclose(dx, 6 * x * w, atol=1e-5)
     assert mx.allclose(dscale, (x * x * w).sum(keepdims=True), atol=1e-5)

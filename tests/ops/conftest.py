@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +27,9 @@ TOLERANCE = {"float32": 2e-6, "float16": 1e-3, "bfloat16": 1e-2}  # of the large
 GRADIENT_TOLERANCE = {"float32": 4e-6, "float16": 2e-3, "bfloat16": 1e-2}
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 ISAS = native.module.isas() if native.module else []
+NEEDS_GPU = "MLX traces a Metal kernel only where it can run it: run pytest on a Mac"
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for metal_check
 
 
 def silu(x: Exact) -> Exact:
@@ -81,23 +87,24 @@ def softplus_exact(x: Exact, bias: Exact) -> tuple[Exact]:
 
 @dataclass(frozen=True)
 class Case:
-    """An op, arrays to differentiate by name, everything else, and the op's definition in NumPy."""
+    """An op, arrays to differentiate by name, everything else, the op's definition in NumPy, the kernel to test."""
 
     op: Callable[..., Any]
     exact: Callable[..., tuple[Exact, ...]]
     arrays: Arrays
     options: dict[str, Any] = field(default_factory=dict)
+    kernel: str = "cpu"
 
-    def __call__(self, impl: str = "cpu", **changed: mx.array) -> tuple[mx.array, ...]:
-        outputs = self.op(**(self.arrays | changed), **self.options, impl=impl)
+    def __call__(self, impl: str = "", **changed: mx.array) -> tuple[mx.array, ...]:
+        outputs = self.op(**(self.arrays | changed), **self.options, impl=impl or self.kernel)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
-    def loss(self, impl: str = "cpu", **changed: mx.array) -> mx.array:
+    def loss(self, impl: str = "", **changed: mx.array) -> mx.array:
         """Every output against weights that differ from element to element."""
         outputs = self(impl, **changed)
         return sum((v.astype(mx.float32) * mx.array(weights_for(v.shape))).sum() for v in outputs)
 
-    def gradients(self, impl: str = "cpu", names: tuple[str, ...] = ()) -> Arrays:
+    def gradients(self, impl: str = "", names: tuple[str, ...] = ()) -> Arrays:
         names = names or tuple(self.arrays)
         chosen = {name: self.arrays[name] for name in names}
         return mx.grad(lambda some: self.loss(impl, **some))(chosen)
@@ -248,12 +255,66 @@ def cpu() -> Iterator[None]:
 
 
 @pytest.fixture(params=ISAS)
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+def isa(request: pytest.FixtureRequest, isa_setter: Callable[[str], None]) -> str:
     """Each instruction set that this processor runs."""
+    isa_setter(request.param)
+    return request.param
+
+
+@pytest.fixture(params=[*ISAS, "metal"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The kernels of an op, as ``impl`` names them: on the CPU with each instruction set, and Metal's.
+
+    Metal's runs on the GPU of a Mac; elsewhere the checker of kernels runs it, or the test is skipped with the line
+    that installs a compiler for it. A parameter "cpu" is the CPU's with its best instruction set.
+    """
+    if request.param == "metal":
+        with metal_kernels(monkeypatch):
+            yield "metal"
+    elif request.param == "cpu":
+        yield "cpu"
+    else:
+        request.getfixturevalue("isa_setter")(request.param)
+        yield "cpu"
+
+
+@pytest.fixture
+def impl(request: pytest.FixtureRequest, kernel: str) -> str:
+    """By indirect parameter: "kernel" for each of them in turn, "reference" for that."""
+    return kernel if request.param == "kernel" else "reference"
+
+
+@pytest.fixture
+def isa_setter() -> Iterator[Callable[[str], None]]:
     before = native.module.isa()
-    native.module.set_isa(request.param)
-    yield request.param
+    yield native.module.set_isa
     native.module.set_isa(before)
+
+
+@contextmanager
+def metal_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Metal device, real or checked."""
+    if mx.metal.is_available():
+        mx.set_default_device(mx.gpu)
+        yield
+        return
+    import metal_check
+
+    try:
+        metal_check.find_compiler()
+    except metal_check.NoCompiler as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    with metal_check.install(order="random", offset=1):
+        yield
+
+
+@pytest.fixture
+def traceable(kernel: str) -> str:
+    """As ``kernel``, for tests under ``mx.compile``, ``mx.vmap`` and the like."""
+    if kernel == "metal" and mx.default_device() == mx.Device(mx.cpu):
+        pytest.skip(NEEDS_GPU)
+    return kernel
 
 
 @pytest.fixture
@@ -271,8 +332,10 @@ def scan_module() -> ModuleType:
 
 
 @pytest.fixture
-def case() -> Callable[..., Case]:
-    return make_case
+def case(request: pytest.FixtureRequest) -> Callable[..., Case]:
+    """``case(op, *sizes, **options)``; the kernel is the CPU's unless the test asks for ``kernel``."""
+    chosen = request.getfixturevalue("kernel") if "kernel" in request.fixturenames else "cpu"
+    return lambda op, *sizes, **options: replace(make_case(op, *sizes, **options), kernel=chosen)
 
 
 @pytest.fixture
@@ -293,10 +356,10 @@ def agree() -> Callable[..., None]:
         example: Case, dtype: str = "float32", *, forward: float | None = None, backward: float | None = None
     ) -> None:
         example = example.cast(dtype)
-        for i, (actual, expected) in enumerate(zip(example("cpu"), example("reference"), strict=True)):
+        for i, (actual, expected) in enumerate(zip(example(), example("reference"), strict=True)):
             check_close(f"output {i}", actual, expected, forward or TOLERANCE[dtype])
         expected_gradients = example.gradients("reference")
-        for name, gradient in example.gradients("cpu").items():
+        for name, gradient in example.gradients().items():
             check_close(f"d{name}", gradient, expected_gradients[name], backward or GRADIENT_TOLERANCE[dtype])
 
     return check

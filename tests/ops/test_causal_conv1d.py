@@ -26,22 +26,26 @@ SIZES = [
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("activation", [None, "silu"])
-def test_agrees_with_reference(isa: str, case: Any, agree: Any, sizes: tuple[int, ...], activation: str | None) -> None:
+def test_agrees_with_reference(
+    kernel: str, case: Any, agree: Any, sizes: tuple[int, ...], activation: str | None
+) -> None:
     agree(case("causal_conv1d", *sizes, activation=activation), forward=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_agrees_in_half_precision(isa: str, case: Any, agree: Any, dtype: str) -> None:
+def test_agrees_in_half_precision(kernel: str, case: Any, agree: Any, dtype: str) -> None:
     agree(case("causal_conv1d", 2, 35, 21), dtype)
 
 
 @pytest.mark.parametrize("without", [("bias",), ("tail",), ("bias", "tail")], ids=str)
-def test_agrees_without_optional_inputs(case: Any, agree: Any, without: tuple[str, ...]) -> None:
+def test_agrees_without_optional_inputs(kernel: str, case: Any, agree: Any, without: tuple[str, ...]) -> None:
     agree(case("causal_conv1d", 3, 66, 9, 4, without=without), forward=1e-6)
 
 
 @pytest.mark.parametrize("activation", [None, "silu"])
-def test_agrees_with_float64_definition(isa: str, case: Any, close: Any, slopes: Any, activation: str | None) -> None:
+def test_agrees_with_float64_definition(
+    kernel: str, case: Any, close: Any, slopes: Any, activation: str | None
+) -> None:
     example = case("causal_conv1d", 2, 71, 19, 4, activation=activation)
     for actual, expected in zip(example(), example.exact_outputs(), strict=True):
         close("output", actual, expected, 1e-6)
@@ -55,9 +59,9 @@ def test_newest_input_meets_the_last_tap() -> None:
     assert tail.shape == (1, 2, 1)
 
 
-def test_tail_keeps_its_own_dtype(case: Any) -> None:
+def test_tail_keeps_its_own_dtype(kernel: str, case: Any) -> None:
     example = case("causal_conv1d", 2, 3, 5, 4)
-    for impl in ("cpu", "reference"):
+    for impl in (kernel, "reference"):
         y, tail = example(impl, x=example.arrays["x"].astype(mx.bfloat16))
         assert (y.dtype, tail.dtype) == (mx.bfloat16, mx.float32)
 

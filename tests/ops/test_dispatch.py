@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 import mlx.core as mx
 import pytest
 
-from lasmlx.ops import ImplError, native
+from lasmlx.ops import Impl, ImplError, native
 from lasmlx.ops.dispatch import choose
 
 Python = Callable[..., CompletedProcess[str]]
@@ -54,17 +54,44 @@ def test_the_primitives_are_compiled_here() -> None:
 
 def test_unknown_impl_is_named() -> None:
     with pytest.raises(
-        ImplError, match=r'rms_norm: impl is \'cuda\', expected "auto", "metal", "cpu" or "reference"\.'
+        ImplError, match=r'rms_norm: impl is \'tpu\', expected "auto", "metal", "cuda", "cpu", "reference"\.'
     ):
-        choose("rms_norm", "cuda")  # type: ignore[arg-type]
+        choose("rms_norm", "tpu")  # type: ignore[arg-type]
 
 
-def test_metal_kernel_without_a_metal_device() -> None:
-    if mx.metal.is_available():
-        assert choose("scan", "metal", on_gpu="metal") == "metal"
+@pytest.mark.parametrize(("impl", "name"), [("metal", "Metal"), ("cuda", "CUDA")])
+def test_a_kernel_without_its_device(impl: Impl, name: str) -> None:
+    if getattr(mx, impl).is_available():
+        assert choose("scan", impl, kernel=True) == impl
     else:
-        with pytest.raises(ImplError, match=r'scan: impl="metal" cannot run: no Metal device here\. Use impl="auto"'):
-            choose("scan", "metal", on_gpu="metal")
+        with pytest.raises(
+            ImplError, match=rf'scan: impl="{impl}" cannot run: no {name} device here\. Use impl="auto"'
+        ):
+            choose("scan", impl, kernel=True)
+
+
+def test_an_op_without_a_kernel() -> None:
+    with pytest.raises(ImplError, match='rms_norm: impl="metal" cannot run: no Metal kernel yet'):
+        choose("rms_norm", "metal")
+
+
+@pytest.mark.parametrize(
+    ("metal", "cuda", "kernel", "on_gpu", "chosen"),
+    [
+        (True, False, True, None, "metal"),
+        (False, True, True, None, "cuda"),
+        (True, False, True, "cpu", "cpu"),  # what the kernel does not take
+        (True, False, False, None, "reference"),
+        (False, False, True, None, "reference"),
+    ],
+)
+def test_auto_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, metal: bool, cuda: bool, kernel: bool, on_gpu: Impl | None, chosen: Impl
+) -> None:
+    monkeypatch.setattr(mx, "default_device", lambda: mx.Device(mx.gpu))
+    monkeypatch.setattr(mx.metal, "is_available", lambda: metal)
+    monkeypatch.setattr(mx.cuda, "is_available", lambda: cuda)
+    assert choose("scan", "auto", kernel=kernel, on_gpu=on_gpu) == chosen
 
 
 def test_auto_is_the_primitive_on_a_cpu() -> None:

@@ -26,38 +26,38 @@ SIZES = [
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("substeps", [1, 4, math.inf])
-def test_agrees_with_reference(isa: str, case: Any, agree: Any, sizes: tuple[int, ...], substeps: float) -> None:
+def test_agrees_with_reference(kernel: str, case: Any, agree: Any, sizes: tuple[int, ...], substeps: float) -> None:
     agree(case("selective_scan", *sizes, substeps=substeps))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("substeps", [1, 2])
-def test_agrees_in_half_precision(isa: str, case: Any, agree: Any, dtype: str, substeps: float) -> None:
+def test_agrees_in_half_precision(kernel: str, case: Any, agree: Any, dtype: str, substeps: float) -> None:
     agree(case("selective_scan", 2, 35, 21, 5, substeps=substeps), dtype)
 
 
 @pytest.mark.parametrize("without", [OPTIONAL, ("D",), ("z",), ("h0",), ("D", "z")], ids=str)
-def test_agrees_without_optional_inputs(case: Any, agree: Any, without: tuple[str, ...]) -> None:
+def test_agrees_without_optional_inputs(kernel: str, case: Any, agree: Any, without: tuple[str, ...]) -> None:
     agree(case("selective_scan", 3, 34, 9, 3, without=without))
 
 
 @pytest.mark.parametrize("substeps", [1, 2, 4, math.inf])
-def test_agrees_with_float64_definition(isa: str, case: Any, close: Any, slopes: Any, substeps: float) -> None:
+def test_agrees_with_float64_definition(kernel: str, case: Any, close: Any, slopes: Any, substeps: float) -> None:
     example = case("selective_scan", 2, 45, 19, 6, substeps=substeps)
     for actual, expected in zip(example(), example.exact_outputs(), strict=True):
         close("output", actual, expected, 2e-6)
     slopes(example)
 
 
-def test_state_stays_float32_in_half_precision(case: Any) -> None:
+def test_state_stays_float32_in_half_precision(kernel: str, case: Any) -> None:
     y, h = case("selective_scan").cast("bfloat16")()
     assert (y.dtype, h.dtype) == (mx.bfloat16, mx.float32)
 
 
-def test_mixed_dtypes_keep_the_dtype_of_x(case: Any, agree: Any, close: Any) -> None:
+def test_mixed_dtypes_keep_the_dtype_of_x(kernel: str, case: Any, agree: Any, close: Any) -> None:
     example = case("selective_scan", 2, 9, 6, 3)
     halves = {name: example.arrays[name].astype(mx.float16) for name in ("dt", "B", "z")}
-    y, _ = example("cpu", **halves)
+    y, _ = example(**halves)
     close("y", y, example("reference", **halves)[0], 2e-6)
 
 

@@ -21,6 +21,22 @@ INPUTS = [
 ]
 
 
+def kernels(op: str, cpu: list[str]) -> list[str]:
+    return [*cpu, "metal"] if op in SCAN_AND_CONV else cpu
+
+
+def each(names: str, rows: list[tuple[str, ...]], cpu: list[str]) -> pytest.MarkDecorator:
+    """Parametrise by op, and perhaps input, and kernel: those of the CPU, and Metal's where the op has one."""
+    values = [(*row, kernel) for row in rows for kernel in kernels(row[0], cpu)]
+    return pytest.mark.parametrize((*names.split(), "kernel"), values, indirect=["kernel"])
+
+
+each_input = each("op name", INPUTS, ["cpu"])
+each_input_and_isa = each("op name", INPUTS, native.module.isas() if native.module else [])
+each_op = each("op", [(op,) for op in OPS], ["cpu"])
+each_scan_and_conv = each("op", [(op,) for op in SCAN_AND_CONV], ["cpu"])
+
+
 def odd_layouts(a: mx.array) -> dict[str, mx.array]:
     """The same values as a strided view of something larger, transposed, and counted backwards."""
     layouts = {"split": mx.split(mx.concatenate([a * 0, a, a * 0], axis=-1), 3, axis=-1)[1], "reversed": a[::-1][::-1]}
@@ -30,8 +46,8 @@ def odd_layouts(a: mx.array) -> dict[str, mx.array]:
     return layouts
 
 
-@pytest.mark.parametrize(("op", "name"), INPUTS)
-def test_strided_inputs(case: Any, close: Any, op: str, name: str) -> None:
+@each_input
+def test_strided_inputs(kernel: str, case: Any, close: Any, op: str, name: str) -> None:
     example = case(op)
     plain, plain_gradients = example(), example.gradients()
     for layout, view in odd_layouts(example.arrays[name]).items():
@@ -41,8 +57,8 @@ def test_strided_inputs(case: Any, close: Any, op: str, name: str) -> None:
         close(f"d{name} {layout}", gradient, plain_gradients[name], 1e-6)
 
 
-@pytest.mark.parametrize(("op", "name"), INPUTS)
-def test_broadcast_inputs(case: Any, close: Any, op: str, name: str) -> None:
+@each_input
+def test_broadcast_inputs(kernel: str, case: Any, close: Any, op: str, name: str) -> None:
     example = case(op)
     a = example.arrays[name]
     seen = mx.broadcast_to(a[..., :1], a.shape), mx.broadcast_to(a[:1], a.shape)
@@ -57,26 +73,26 @@ def test_broadcast_inputs(case: Any, close: Any, op: str, name: str) -> None:
         close(f"d{name}", gradient, expected, 1e-6)
 
 
-@pytest.mark.parametrize("op", SCAN_AND_CONV)
-def test_broadcast_cotangent(case: Any, close: Any, op: str) -> None:
+@each_scan_and_conv
+def test_broadcast_cotangent(kernel: str, case: Any, close: Any, op: str) -> None:
     example = case(op)
 
     def total(impl: str) -> dict[str, mx.array]:
         return mx.grad(lambda arrays: sum(out.sum() for out in example(impl, **arrays)))(example.arrays)
 
-    actual, expected = total("cpu"), total("reference")
+    actual, expected = total(""), total("reference")
     for name in example.arrays:
         close(f"d{name}", actual[name], expected[name], 4e-6)
 
 
-@pytest.mark.parametrize(("op", "name"), INPUTS)
-def test_gradient_of_one_argument(case: Any, close: Any, op: str, name: str) -> None:
+@each_input
+def test_gradient_of_one_argument(kernel: str, case: Any, close: Any, op: str, name: str) -> None:
     example = case(op)
     close(f"d{name}", example.gradients(names=(name,))[name], example.gradients()[name], 1e-7)
 
 
-@pytest.mark.parametrize(("op", "name"), INPUTS)
-def test_nan_in_gives_nan_out(isa: str, case: Any, op: str, name: str) -> None:
+@each_input_and_isa
+def test_nan_in_gives_nan_out(kernel: str, case: Any, op: str, name: str) -> None:
     example = case(op)
     a = example.arrays[name]
     poisoned = mx.where(mx.arange(a.size).reshape(a.shape) == a.size - 1, mx.array(float("nan")), a)
@@ -99,8 +115,8 @@ def test_other_streams(case: Any, close: Any, op: str) -> None:
         close(f"d{name}", gradient, expected_gradients[name], 1e-7)
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_compile(unfused: None, case: Any, close: Any, op: str) -> None:
+@each_op
+def test_compile(traceable: str, unfused: None, case: Any, close: Any, op: str) -> None:
     example = case(op)
     step = mx.value_and_grad(lambda arrays: example.loss(**arrays))
     compiled = mx.compile(step)
@@ -127,9 +143,9 @@ def test_shapeless_compile(unfused: None, case: Any, close: Any, op: str) -> Non
             close(f"d{name}", actual, expected[name], 4e-6)
 
 
-@pytest.mark.parametrize(("op", "name"), INPUTS)
+@each_input
 @pytest.mark.parametrize("axis", [0, -1])
-def test_vmap_over_each_input(case: Any, close: Any, op: str, name: str, axis: int) -> None:
+def test_vmap_over_each_input(traceable: str, case: Any, close: Any, op: str, name: str, axis: int) -> None:
     sizes = (1, 7, 9, 3) if op in SCAN_AND_CONV else (3, 9)
     example = case(op, *sizes)
     a = example.arrays[name]
@@ -143,7 +159,8 @@ def test_vmap_over_each_input(case: Any, close: Any, op: str, name: str, axis: i
         close(f"d{name}", gradients[i], mx.grad(lambda v: example.loss(**{name: v}))(one), 1e-6)
 
 
-def test_vmap_over_all_inputs(case: Any, close: Any) -> None:
+@pytest.mark.parametrize("kernel", ["cpu", "metal"], indirect=True)
+def test_vmap_over_all_inputs(traceable: str, case: Any, close: Any) -> None:
     example = case("selective_scan", 1, 34, 9, 3)
     names = tuple(example.arrays)
     grad = mx.grad(lambda *v: example.loss(**dict(zip(names, v, strict=True))), range(len(names)))
@@ -154,8 +171,8 @@ def test_vmap_over_all_inputs(case: Any, close: Any) -> None:
             close(f"d{name}", actual[i], expected, 1e-6)
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_checkpoint(case: Any, close: Any, op: str) -> None:
+@each_op
+def test_checkpoint(traceable: str, case: Any, close: Any, op: str) -> None:
     example = case(op)
     expected = example.gradients()
     gradients = mx.grad(mx.checkpoint(lambda arrays: example.loss(**arrays)))(example.arrays)

@@ -87,9 +87,9 @@ EXPORT u64 msl_show(const void* value, u32 bytes, int op, int line) {
 /// Reads what `lane` showed.
 EXPORT void msl_look(void* value, u32 bytes, u32 lane, int line) {
   if (lane >= simd_width || !(simdgroup().active[table()] >> lane & 1)) {
-    const std::string what =
-        "read from lane " + std::to_string(static_cast<int>(lane)) + ", which is out of range or inactive, by ";
-    fault("lane", "line " + std::to_string(line), what + name_thread(self()), false);
+    const Text what =
+        "read from lane " + number(static_cast<int>(lane)) + ", which is out of range or inactive, by ";
+    fault("lane", "line " + number(line), what + name_thread(self()), false);
     std::memset(value, poison, bytes);
     return;
   }
@@ -123,15 +123,4 @@ EXPORT float msl_fuzz(float x, float ulps) {
   if (machine.options.fuzz == 0 || !std::isfinite(x)) return x;
   const auto unit = static_cast<float>(static_cast<double>(random_number() >> 11) / 4503599627370496.0 - 1.0);
   return x + x * unit * machine.options.fuzz * ulps * 0x1p-23f;
-}
-
-/// Compilers call this to round float to bfloat, ties to even; old runtimes lack it.
-EXPORT __bf16 __truncsfbf2(float x) {
-  u32 bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const bool nan = (bits & 0x7fffffff) > 0x7f800000;
-  const auto rounded = static_cast<uint16_t>(nan ? (bits >> 16) | 64 : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-  __bf16 result;
-  std::memcpy(&result, &rounded, sizeof result);
-  return result;
 }

@@ -3,8 +3,8 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <vector>
+
+#include "library.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -63,13 +63,13 @@ struct Shadow {
 struct Buffer {
   char* begin = nullptr;
   char* end = nullptr;
-  std::string name;
+  Text name;
   u32 element = 1;  // bytes
   Space space = Space::device;
   bool read_only = false;
   void* mapping = nullptr;
   size_t mapped = 0;
-  std::vector<Shadow> shadow;
+  List<Shadow> shadow;
 };
 
 /// What a kernel can ask about its place; mirrored in prepare.py.
@@ -89,19 +89,19 @@ struct Options {
 struct Machine {
   Options options{};
   Context scheduler;
-  std::vector<Fiber> fibers;
-  std::vector<Simdgroup> simdgroups;
-  std::vector<Place> places;
-  std::vector<Buffer> buffers;
-  std::vector<size_t> group_arrays;  // indices into buffers
-  std::vector<u64> arguments;
+  List<Fiber> fibers;
+  List<Simdgroup> simdgroups;
+  List<Place> places;
+  List<Buffer> buffers;
+  List<size_t> group_arrays;  // indices into buffers
+  List<u64> arguments;
   Fiber* current = nullptr;
   Buffer* recent = nullptr;  // the buffer found last, tried first
   u32 group = 0, group_threads = 1;
   u64 code_begin = 0, code_end = 0;  // where the kernel's library is mapped
   u64 accesses = 0, switches = 0, group_bytes = 0, random_state = 1;
   bool stopped = false;
-  std::string report;
+  Text report;
 };
 
 extern Machine machine;
@@ -114,9 +114,11 @@ inline u64 random_number() {
   return x ^= x << 17;
 }
 
-std::string name_thread(u32 thread);
+/// The buffer that holds all of these bytes, or null.
+Buffer* find(u64 address, u32 bytes);
+Text name_thread(u32 thread);
 /// Adds one line "kind \t place \t message"; `place` is "@pc", "line N" or "file:line". Fatal faults end the launch.
-void fault(const char* kind, const std::string& place, const std::string& message, bool fatal);
-std::string at(u64 pc);
+void fault(const char* kind, const Text& place, const Text& message, bool fatal);
+Text at(u64 pc);
 void sleep_until_scheduled();
 char* map_memory(size_t bytes);

@@ -1,17 +1,29 @@
 // Shadow memory. Kernels are compiled with -fsanitize=thread, which calls __tsan_* before every access; these are ours.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "machine.h"
 
+Buffer* find(u64 address, u32 bytes) {
+  auto holds = [&](const Buffer& b) {
+    return address >= reinterpret_cast<u64>(b.begin) && address + bytes <= reinterpret_cast<u64>(b.end);
+  };
+  if (machine.recent && holds(*machine.recent)) return machine.recent;
+  for (Buffer& buffer : machine.buffers)
+    if (holds(buffer)) return machine.recent = &buffer;
+  return nullptr;
+}
+
 namespace {
 
 enum class Mode { read, write, atomic };
+constexpr u32 merged = 3;  // an alignment below the width of the access, so the compiler made it of smaller ones
 
 const char* verb(Mode mode) { return mode == Mode::read ? "read" : mode == Mode::write ? "write" : "atomic access"; }
 
-std::string element_name(const Buffer& buffer, u64 index) { return buffer.name + "[" + std::to_string(index) + "]"; }
+Text element_name(const Buffer& buffer, u64 index) { return buffer.name + "[" + number(index) + "]"; }
 
 /// Did `access` happen before the running thread's next step? Never across threadgroups: nothing orders those.
 bool ordered(const Access& access, int memory) {
@@ -26,16 +38,6 @@ bool ordered(const Access& access, int memory) {
 Access now(int memory, u64 pc) {
   const Fiber& fiber = *machine.current;
   return {self(), fiber.group_epoch[memory], fiber.simd_epoch[memory], static_cast<u32>(pc - machine.code_begin)};
-}
-
-Buffer* find(u64 address, u32 bytes) {
-  auto holds = [&](const Buffer& b) {
-    return address >= reinterpret_cast<u64>(b.begin) && address + bytes <= reinterpret_cast<u64>(b.end);
-  };
-  if (machine.recent && holds(*machine.recent)) return machine.recent;
-  for (Buffer& buffer : machine.buffers)
-    if (holds(buffer)) return machine.recent = &buffer;
-  return nullptr;
 }
 
 /// Names the buffer nearest to an address outside all of them, then stops the launch.
@@ -55,20 +57,20 @@ void out_of_bounds(u64 address, u32 bytes, Mode mode, u64 pc) {
     const int64_t d = a < begin ? begin - a : a - end;
     if (d < distance) distance = d, nearest = &b;
   }
-  std::string what = std::string(verb(mode)) + " of " + std::to_string(bytes) + " bytes at ";
+  Text what = Text(verb(mode)) + " of " + number(bytes) + " bytes at ";
   if (nearest) {
     const int64_t offset = static_cast<int64_t>(address) - reinterpret_cast<int64_t>(nearest->begin);
     const int64_t size = nearest->end - nearest->begin, element = nearest->element;
     const int64_t index = offset < 0 ? -((-offset + element - 1) / element) : offset / element;
-    what += nearest->name + "[" + std::to_string(index) + "] (valid 0.." + std::to_string(size / element - 1) + ")";
+    what += nearest->name + "[" + number(index) + "] (valid 0.." + number(size / element - 1) + ")";
   } else {
     what += "an address near no buffer";
   }
   fault("out of bounds", at(pc), what + " by " + name_thread(self()), true);
 }
 
-void race(Mode mode, const Access& other, const char* other_verb, const std::string& where, u64 pc) {
-  const std::string what = std::string(verb(mode)) + " of " + where + " by " + name_thread(self());
+void race(Mode mode, const Access& other, const char* other_verb, const Text& where, u64 pc) {
+  const Text what = Text(verb(mode)) + " of " + where + " by " + name_thread(self());
   fault("race", at(pc),
         what + " is unordered with a " + other_verb + " (" + at(machine.code_begin + other.pc) + ") by " +
             name_thread(other.thread),
@@ -101,7 +103,8 @@ void touch_element(Buffer& buffer, u64 index, Mode mode, u64 pc) {
   shadow.atomic_write = mode == Mode::atomic;
 }
 
-void touch(const void* pointer, u32 bytes, Mode mode, u64 pc) {
+/// `alignment`: what the access needs, 0 for nothing. An access of two merged elements needs no more than one does.
+void touch(const void* pointer, u32 bytes, Mode mode, u64 pc, u32 alignment = 0) {
   if (!machine.options.checked || !machine.current) return;
   const u64 address = reinterpret_cast<u64>(pointer);
   if (++machine.accesses > machine.options.max_accesses)
@@ -109,9 +112,10 @@ void touch(const void* pointer, u32 bytes, Mode mode, u64 pc) {
   if (address - reinterpret_cast<u64>(machine.current->stack) < stack_bytes) return;
   Buffer* buffer = find(address, bytes);
   if (!buffer) return out_of_bounds(address, bytes, mode, pc);
-  if (bytes <= 16 && address & (bytes - 1))
+  const u32 needed = alignment == merged ? std::min(4u, buffer->element & -buffer->element) : alignment;
+  if (needed && address & (needed - 1))
     fault("misaligned", at(pc),
-          std::to_string(bytes) + "-byte access to " + buffer->name + " by " + name_thread(self()), false);
+          number(bytes) + "-byte access to " + buffer->name + " by " + name_thread(self()), true);
   if (mode != Mode::read && buffer->read_only)
     fault("write to an input", at(pc), buffer->name + " by " + name_thread(self()), true);
   if (buffer->read_only) return;
@@ -123,17 +127,15 @@ void touch(const void* pointer, u32 bytes, Mode mode, u64 pc) {
 }  // namespace
 
 #define PC (reinterpret_cast<u64>(__builtin_return_address(0)) - 1)
-#define READ_WRITE(prefix, n)                                                      \
-  EXPORT void __tsan_##prefix##read##n(void* p) { touch(p, n, Mode::read, PC); }   \
-  EXPORT void __tsan_##prefix##write##n(void* p) { touch(p, n, Mode::write, PC); } \
-  EXPORT void __tsan_##prefix##read_write##n(void* p) {                            \
-    touch(p, n, Mode::read, PC);                                                   \
-    touch(p, n, Mode::write, PC);                                                  \
+#define READ_WRITE(prefix, n, alignment)                                                      \
+  EXPORT void __tsan_##prefix##read##n(void* p) { touch(p, n, Mode::read, PC, alignment); }   \
+  EXPORT void __tsan_##prefix##write##n(void* p) { touch(p, n, Mode::write, PC, alignment); } \
+  EXPORT void __tsan_##prefix##read_write##n(void* p) {                                       \
+    touch(p, n, Mode::read, PC, alignment);                                                   \
+    touch(p, n, Mode::write, PC, alignment);                                                  \
   }
-#define ALL_SIZES(prefix) \
-  READ_WRITE(prefix, 1) READ_WRITE(prefix, 2) READ_WRITE(prefix, 4) READ_WRITE(prefix, 8) READ_WRITE(prefix, 16)
-ALL_SIZES()
-ALL_SIZES(unaligned_)
+#define BOTH(n) READ_WRITE(, n, n) READ_WRITE(unaligned_, n, merged)
+BOTH(1) BOTH(2) BOTH(4) BOTH(8) BOTH(16)
 
 // Unused, but the names must exist.
 EXPORT void __tsan_init() {}
@@ -164,38 +166,16 @@ EXPORT void __sanitizer_cov_trace_pc() {
     fault("endless loop", at(PC), "the limit of steps is reached by " + name_thread(self()), true);
 }
 
-// Undefined behaviour: clang hands over where; the values are not worth decoding.
-struct SourceLocation {
-  const char* file;
-  u32 line, column;
-};
-static void undefined(const char* what, const SourceLocation* where, bool fatal) {
-  const std::string place = (where->file ? std::string(where->file) : "?") + ":" + std::to_string(where->line);
-  fault("undefined behaviour", place, std::string(what) + " by " + (machine.current ? name_thread(self()) : "?"),
-        fatal);
-}
-#define UNDEFINED(name, what, fatal) \
-  EXPORT void __ubsan_handle_##name(SourceLocation* where, u64, u64) { undefined(what, where, fatal); }
-UNDEFINED(out_of_bounds, "array index out of bounds", true)
-UNDEFINED(add_overflow, "signed overflow in +", false)
-UNDEFINED(sub_overflow, "signed overflow in -", false)
-UNDEFINED(mul_overflow, "signed overflow in *", false)
-UNDEFINED(negate_overflow, "signed overflow in negation", false)
-UNDEFINED(divrem_overflow, "integer division by zero or overflow", true)
-UNDEFINED(float_cast_overflow, "float outside the range of the integer", false)
-UNDEFINED(missing_return, "function ends without a value", true)
-UNDEFINED(builtin_unreachable, "unreachable code reached", true)
-
 /// The kernel's `threadgroup T name[..]`: the same array for every thread of the group, unwritten at the start.
 EXPORT void* msl_group_array(u64 bytes, u64 element, const char* name, int line) {
   static char* arena = map_memory(4 << 20);
   const u32 index = machine.current->allocations++;
-  const std::string place = "line " + std::to_string(line);
+  const Text place = "line " + number(line);
   if (index == machine.group_arrays.size()) {
     machine.group_bytes += (bytes + 15) & ~15ull;
     if (machine.group_bytes > threadgroup_bytes)
       fault("threadgroup memory", place,
-            std::string(name) + " brings it to " + std::to_string(machine.group_bytes) + " bytes, Metal has 32768",
+            Text(name) + " brings it to " + number(machine.group_bytes) + " bytes, Metal has 32768",
             true);
     char* begin = arena;
     if (!machine.group_arrays.empty()) begin = machine.buffers[machine.group_arrays.back()].end;
@@ -203,7 +183,7 @@ EXPORT void* msl_group_array(u64 bytes, u64 element, const char* name, int line)
     Buffer buffer;
     buffer.begin = begin;
     buffer.end = begin + bytes;
-    buffer.name = std::string("threadgroup ") + name;
+    buffer.name = Text("threadgroup ") + name;
     buffer.element = static_cast<u32>(element);
     buffer.space = Space::threadgroup;
     buffer.shadow.resize(bytes / element);
@@ -214,6 +194,6 @@ EXPORT void* msl_group_array(u64 bytes, u64 element, const char* name, int line)
   }
   Buffer& buffer = machine.buffers[machine.group_arrays[index]];
   if (static_cast<u64>(buffer.end - buffer.begin) != bytes)
-    fault("threadgroup memory", place, std::string("threads disagree about ") + name, true);
+    fault("threadgroup memory", place, Text("threads disagree about ") + name, true);
   return buffer.begin;
 }

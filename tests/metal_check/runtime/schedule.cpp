@@ -16,7 +16,7 @@ namespace {
 using Kernel = void (*)(u64* arguments, const Place* place);
 Kernel kernel;
 constexpr int max_reports = 20;
-std::vector<std::string> reported;
+List<Text> reported;
 
 const char* name_of(State state) {
   switch (state) {
@@ -41,8 +41,8 @@ void fiber_main() {
   }
 }
 
-std::vector<u32> in_order(u32 n) {
-  std::vector<u32> order(n);
+List<u32> in_order(u32 n) {
+  List<u32> order(n);
   std::iota(order.begin(), order.end(), 0u);
   if (machine.options.order == 1) std::reverse(order.begin(), order.end());
   if (machine.options.order == 2)
@@ -84,8 +84,8 @@ bool release_simdgroup(u32 simdgroup, u32 n) {
   if (some_returned) {
     machine.current = first;
     fault(
-        "divergence", "line " + std::to_string(first->line),
-        std::string(name_of(first->state)) + " after some lanes of its simdgroup have returned, " + name_thread(self()),
+        "divergence", "line " + number(first->line),
+        Text(name_of(first->state)) + " after some lanes of its simdgroup have returned, " + name_thread(self()),
         false);
   }
   if (first->state == State::simd_op) machine.simdgroups[simdgroup].active[(first->exchanges - 1) & 1] = active;
@@ -105,16 +105,16 @@ bool release_threadgroup(u32 n) {
 
 /// Nobody can go on: say who waits where, a few runs of threads.
 void report_divergence(u32 n) {
-  std::string message, place;
+  Text message, place;
   int runs = 0;
   for (u32 i = 0; i < n; i++) {
     const Fiber& fiber = machine.fibers[i];
     if (i && fiber.state == machine.fibers[i - 1].state && fiber.line == machine.fibers[i - 1].line) continue;
-    if (place.empty() && fiber.state != State::returned) place = "line " + std::to_string(fiber.line);
+    if (place.empty() && fiber.state != State::returned) place = "line " + number(fiber.line);
     if (runs++ >= 6) continue;
-    message += (message.empty() ? "" : ", ") + std::string("from ") +
+    message += (message.empty() ? "" : ", ") + Text("from ") +
                name_thread(machine.group * machine.group_threads + i + 1) + " at " + name_of(fiber.state);
-    if (fiber.state != State::returned) message += " in line " + std::to_string(fiber.line);
+    if (fiber.state != State::returned) message += " in line " + number(fiber.line);
   }
   fault("divergence", place, "threads wait in different places: " + message, false);
 }
@@ -189,8 +189,8 @@ void report_unwritten() {
     if (!missing) continue;
     const auto first = std::find_if(buffer.shadow.begin(), buffer.shadow.end(), unwritten) - buffer.shadow.begin();
     fault("unwritten output", "",
-          std::to_string(missing) + " of " + std::to_string(buffer.shadow.size()) + " elements of " + buffer.name +
-              " never written, first " + buffer.name + "[" + std::to_string(first) + "]",
+          number(missing) + " of " + number(buffer.shadow.size()) + " elements of " + buffer.name +
+              " never written, first " + buffer.name + "[" + number(first) + "]",
           false);
   }
 }
@@ -201,23 +201,23 @@ char* map_memory(size_t bytes) {
   return static_cast<char*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
-std::string name_thread(u32 thread) {
+Text name_thread(u32 thread) {
   const u32 index = (thread - 1) % machine.group_threads, group = (thread - 1) / machine.group_threads;
-  return "thread " + std::to_string(index) + " (lane " + std::to_string(index % simd_width) + " of simdgroup " +
-         std::to_string(index / simd_width) + ", threadgroup " + std::to_string(group) + ")";
+  return "thread " + number(index) + " (lane " + number(index % simd_width) + " of simdgroup " +
+         number(index / simd_width) + ", threadgroup " + number(group) + ")";
 }
 
-std::string at(u64 pc) {
+Text at(u64 pc) {
   char text[32];
   std::snprintf(text, sizeof text, "@%llx", static_cast<unsigned long long>(pc - machine.code_begin));
   return text;
 }
 
-void fault(const char* kind, const std::string& place, const std::string& message, bool fatal) {
-  const std::string key = kind + place;
+void fault(const char* kind, const Text& place, const Text& message, bool fatal) {
+  const Text key = kind + place;
   if (std::find(reported.begin(), reported.end(), key) == reported.end() && reported.size() < max_reports) {
     reported.push_back(key);
-    machine.report += std::string(kind) + "\t" + place + "\t" + message + "\n";
+    machine.report += Text(kind) + "\t" + place + "\t" + message + "\n";
   }
   if (!fatal) return;
   machine.stopped = true;
