@@ -65,6 +65,73 @@ def scan(
 
 
 @app.command()
+def ltc(
+    shape: Annotated[list[str] | None, typer.Option(help="b,t,inputs,units; repeat for more.")] = None,
+    repeats: Repeats = 10,
+    budget: Budget = 60.0,
+    peer: Peer = None,
+    json: Json = False,
+) -> None:
+    """The LTC scan, six sub-steps, float32, forward and forward+backward, beside MLX's loop and ncps.
+
+    Example: las bench ltc --shape 32,128,16,64
+    """
+    from lasmlx.benchmark import LTCRow, measure_ltc, open_peers
+    from lasmlx.benchmark.liquid import SHAPE
+
+    columns: Columns = {
+        "impl": lambda row: row.impl,
+        "forward ms": lambda row: _spread(row.forward, 1e3),
+        "fwd+bwd ms": lambda row: _spread(row.forward_backward, 1e3),
+        "ratio": lambda row: f"{_ratio(row.ratio_forward)} {_ratio(row.ratio_forward_backward)}",
+        "error": lambda row: f"{row.error:.0e}",
+    }
+    with open_peers(peer) as (peers, absent):
+        for sizes in [_shape(text) for text in shape] if shape else [SHAPE]:
+            records = measure_ltc(sizes, peers=peers, repeats=repeats, budget_seconds=budget)
+            _show(f"LTC scan, (b, t, inputs, units) = {sizes}, float32", LTCRow, columns, records, json, peers, absent)
+
+
+@app.command()
+def sequences(
+    data: Annotated[list[str], typer.Option(help="ucr:NAME or FILE.npz; repeat for more.")],
+    model: Annotated[list[str] | None, typer.Option(help="liquid, soft, ltc, cfc, lstm; repeat. [all]")] = None,
+    dropped: Annotated[list[float], typer.Option(help="Share of elements dropped at random; repeat.")] = [0.0],  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each training.")] = 300,
+    json: Json = False,
+) -> None:
+    """What each family learns of labelled sequences, whole or thinned: the last model's score on the test set.
+
+    Example: las bench sequences --data ucr:JapaneseVowels --dropped 0 --dropped 0.5
+    """
+    import dataclasses
+
+    from lasmlx.benchmark import SequenceRow, measure_sequences
+    from lasmlx.benchmark.sequences import MODELS, TRAINING
+    from lasmlx.data import load_sequences
+
+    columns: Columns = {
+        "impl": lambda row: row.model,
+        "dropped": lambda row: f"{row.dropped:.0%}",
+        "parameters": lambda row: f"{row.parameters:,}",
+        "mean": lambda row: f"{row.mean:.4f}",
+        "deviation": lambda row: f"{row.deviation:.4f}",
+        "each seed": lambda row: " ".join(f"{score:.3f}" for score in row.scores),
+        "s a seed": lambda row: _number(row.seconds),
+    }
+    training = dataclasses.replace(TRAINING, steps=steps)
+    for spec in data:
+        loaded = load_sequences(spec)
+        records = measure_sequences(
+            loaded, models=model or list(MODELS), dropped=dropped, seeds=seeds, training=training
+        )
+        measure = "accuracy" if loaded.classes else "rmse"
+        title = f"{loaded.name}: {measure} on {len(loaded.test)} test sequences, {seeds} seeds"
+        _show(title, SequenceRow, columns, records, json, None, "")
+
+
+@app.command()
 def train(
     preset: Annotated[str, typer.Option(help="Sizes of a preset, or a recipe.toml.")] = "las-base",
     batch_size: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,

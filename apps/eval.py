@@ -16,22 +16,32 @@ def evaluate(
     weights: Annotated[str, typer.Option(help="float32, or int8 through the native step.")] = "float32",
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Bits per byte on held-out bytes, every one of them, beside what compressors need.
+    """Bits per byte on held-out bytes, every one, beside what compressors need; of sequences the test set's score.
 
     Example: las eval runs/mine --data gps
     """
+    import dataclasses
     import json as json_
 
     from rich.table import Table
 
     from lasmlx.apps.runs import find_model, trained_on
     from lasmlx.apps.terminal import stdout
-    from lasmlx.data import DataError, compressor_bits, load_corpus
+    from lasmlx.data import DataError, compressor_bits, load_corpus, load_sequences, names_sequences
     from lasmlx.stream import evaluate_native
-    from lasmlx.train import evaluate
+    from lasmlx.train import evaluate, evaluate_sequences
 
     model, folder = find_model(run)
-    corpus = load_corpus(data or trained_on(folder))
+    wanted = data or trained_on(folder)
+    if names_sequences(wanted[0]):
+        judged = evaluate_sequences(model, load_sequences(wanted[0]))
+        if json:
+            print(json_.dumps({"run": str(folder)} | dataclasses.asdict(judged)))
+        else:
+            text = f"[bold]{judged.score:.4f}[/] {judged.measure}, loss {judged.loss:.4f}"
+            stdout().print(f"{folder}  {judged.split}: {text} over {judged.sequences:,} sequences", soft_wrap=True)
+        return
+    corpus = load_corpus(wanted)
     if not corpus.held_out:
         raise DataError(f"{corpus.name} has no held-out bytes.")
     if weights not in ("float32", "int8"):

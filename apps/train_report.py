@@ -7,14 +7,16 @@ import json
 import signal
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from lasmlx.apps.plots import line_plot
 from lasmlx.apps.terminal import stderr, stdout
-from lasmlx.data import compressor_bits
-from lasmlx.train import EndRecord, EvalRecord, Record, StartRecord, StepRecord
+from lasmlx.data import Corpus, compressor_bits
+from lasmlx.train import EndRecord, EvalRecord, Record, SequenceEvalRecord, SequenceStepRecord, StartRecord, StepRecord
 from lasmlx.train.session import TrainingSession
 
+STEPS = (StepRecord, SequenceStepRecord)
+EVALS = (EvalRecord, SequenceEvalRecord)
 EXIT = {"done": 0, "stopped": 130, "diverged": 1}
 
 
@@ -73,15 +75,13 @@ class PlainReport(Report):
     def show(self, record: Record, session: TrainingSession) -> None:
         if isinstance(record, StartRecord):
             stdout().print(opening(record, session), soft_wrap=True)
-        elif isinstance(record, StepRecord):
+        elif isinstance(record, STEPS):
             if time.monotonic() - self._last > self._every or record.step == session.config.steps:
                 self._last = time.monotonic()
-                stdout().print(
-                    f"step {record.step}/{session.config.steps}  {record.bits_per_byte:.3f} bits/byte  "
-                    f"{record.bytes_per_second / 1000:.1f} kB/s",
-                    soft_wrap=True,
-                )
-        elif isinstance(record, EvalRecord):
+                value, unit = measured(record)
+                rate = rate_text(record, rate_of(record))
+                stdout().print(f"step {record.step}/{session.config.steps}  {value:.3f} {unit}  {rate}", soft_wrap=True)
+        elif isinstance(record, EVALS):
             stdout().print(held_out_line(record, session), soft_wrap=True)
         elif isinstance(record, EndRecord):
             stdout().print(closing(record, session), soft_wrap=True)
@@ -96,14 +96,14 @@ class TerminalReport(Report):
         self._progress = Progress(
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("[bold]{task.fields[bits]}[/] bits/byte"),
+            TextColumn("[bold]{task.fields[loss]}[/]"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=stderr(),
             expand=True,
         )
-        self._steps: list[StepRecord] = []
-        self._held_out: list[EvalRecord] = []
+        self._steps: list[StepRecord | SequenceStepRecord] = []
+        self._held_out: list[EvalRecord | SequenceEvalRecord] = []
         self._rate = 0.0
 
     def note(self, text: str) -> None:
@@ -116,19 +116,19 @@ class TerminalReport(Report):
         console = self._progress.console
         if isinstance(record, StartRecord):
             console.print(opening(record, session), soft_wrap=True)
-            self._task = self._progress.add_task("", total=record.steps, completed=record.step, bits="-", rate="")
+            self._task = self._progress.add_task("", total=record.steps, completed=record.step, loss="-", rate="")
             self._progress.start()
-        elif isinstance(record, StepRecord):
+        elif isinstance(record, STEPS):
             self._steps.append(record)
-            self._rate = 0.9 * self._rate + 0.1 * record.bytes_per_second if self._rate else record.bytes_per_second
-            recent = self._steps[-50:]
+            self._rate = 0.9 * self._rate + 0.1 * rate_of(record) if self._rate else rate_of(record)
+            recent = [measured(r)[0] for r in self._steps[-50:]]
             self._progress.update(
                 self._task,
                 completed=record.step,
-                bits=f"{sum(r.bits_per_byte for r in recent) / len(recent):.3f}",
-                rate=f"{self._rate / 1000:.1f} kB/s",
+                loss=f"{sum(recent) / len(recent):.3f} {measured(record)[1]}",
+                rate=rate_text(record, self._rate),
             )
-        elif isinstance(record, EvalRecord):
+        elif isinstance(record, EVALS):
             self._held_out.append(record)
             console.print(held_out_line(record, session), soft_wrap=True)
         elif isinstance(record, EndRecord):
@@ -139,18 +139,35 @@ class TerminalReport(Report):
         console = stdout()
         if len(self._steps) > 1:
             console.print(self._curve(console.width))
-        if record.reason == "done":
-            console.print(f"\n[bold]a sample[/]\n{_sample(session)}\n", soft_wrap=True, markup=True)
+        if record.reason == "done" and isinstance(session.data, Corpus):
+            console.print(f"\n[bold]a sample[/]\n{_sample(session, session.data)}\n", soft_wrap=True, markup=True)
         console.print(closing(record, session), soft_wrap=True)
 
     def _curve(self, width: int) -> Any:
         window = max(1, len(self._steps) // 100)
         later = self._steps[len(self._steps) // 20 :]  # the fall from 8 bits would flatten the rest
         smooth = [later[i : i + window] for i in range(0, len(later), window)]
-        series = {"training": [(c[-1].step, sum(r.bits_per_byte for r in c) / len(c)) for c in smooth]}
+        series = {"training": [(c[-1].step, sum(measured(r)[0] for r in c) / len(c)) for c in smooth]}
         for split in dict.fromkeys(r.split for r in self._held_out):
-            series[split] = [(r.step, r.bits_per_byte) for r in self._held_out if r.split == split]
-        return line_plot(series, x="step", y="bits/byte", width=min(width, 100), height=16)
+            series[split] = [(r.step, measured(r)[0]) for r in self._held_out if r.split == split]
+        return line_plot(series, x="step", y=measured(self._steps[0])[1], width=min(width, 100), height=16)
+
+
+def measured(record: StepRecord | SequenceStepRecord | EvalRecord | SequenceEvalRecord) -> tuple[float, str]:
+    """The loss as people read it, and its unit."""
+    if isinstance(record, StepRecord | EvalRecord):
+        return record.bits_per_byte, "bits/byte"
+    return record.loss, "loss"
+
+
+def rate_of(record: StepRecord | SequenceStepRecord) -> float:
+    """Bytes or sequences a second."""
+    return record.bytes_per_second if isinstance(record, StepRecord) else record.sequences_per_second
+
+
+def rate_text(record: StepRecord | SequenceStepRecord, rate: float) -> str:
+    """A rate with its unit."""
+    return f"{rate / 1000:.1f} kB/s" if isinstance(record, StepRecord) else f"{rate:,.0f} sequences/s"
 
 
 def opening(record: StartRecord, session: TrainingSession) -> str:
@@ -159,16 +176,19 @@ def opening(record: StartRecord, session: TrainingSession) -> str:
     epochs = record.steps / record.steps_per_epoch
     return (
         f"{verb} [bold]{session.recipe.name}[/] ({record.parameters:,} parameters) on {' '.join(session.recipe.data)} "
-        f"({record.train_bytes:,} bytes, {epochs:.1f} epochs) into [bold]{session.run.path}[/]"
+        f"({record.train_size:,} {record.unit}, {epochs:.1f} epochs) into [bold]{session.run.path}[/]"
     )
 
 
-def held_out_line(record: EvalRecord, session: TrainingSession) -> str:
-    """A held-out result, at the end beside what compressors need for the same bytes."""
+def held_out_line(record: EvalRecord | SequenceEvalRecord, session: TrainingSession) -> str:
+    """A held-out result, of bytes at the end beside what compressors need for the same."""
+    if isinstance(record, SequenceEvalRecord):
+        score = f"[bold]{record.score:.3f}[/] {record.measure}, loss {record.loss:.3f}"
+        return f"step {record.step}  {record.split}: {score} over {record.sequences:,} sequences"
     text = f"step {record.step}  {record.split}: [bold]{record.bits_per_byte:.3f}[/] bits/byte"
     if not record.final:
         return text
-    compressors = compressor_bits(session.corpus.full_name(record.split))
+    compressors = compressor_bits(cast(Corpus, session.data).full_name(record.split))
     others = ", ".join(f"{other} {bits:.3f}" for other, bits in compressors.items())
     return f"{text} over {record.bytes:,} bytes" + (f"  ({others})" if others else "")
 
@@ -180,13 +200,15 @@ def closing(record: EndRecord, session: TrainingSession) -> str:
         return f"[bold red]stopped:[/] {record.message}"
     if record.reason == "stopped":
         return f"stopped after {record.step} steps, {took}; go on with [bold]las train --resume --out {record.path}[/]"
-    return f"done in {took}. Next: [bold]las stream --run {record.path} --baud 9600[/]"
+    bytes_ = isinstance(session.data, Corpus)
+    following = f"stream --run {record.path} --baud 9600" if bytes_ else f"viz tau --run {record.path}"
+    return f"done in {took}. Next: [bold]las {following}[/]"
 
 
-def _sample(session: TrainingSession, count: int = 240) -> str:
+def _sample(session: TrainingSession, corpus: Corpus, count: int = 240) -> str:
     from lasmlx.stream import generate
 
-    source = next(iter(session.corpus.held_out.values()), session.corpus.train)
+    source = next(iter(corpus.held_out.values()), corpus.train)
     prompt = bytes(source[: min(64, len(source))])
     sample = bytes(generate(session.model, prompt, bytes=count, temperature=0.7, seed=session.config.seed))
     return f"[dim]{_printable(prompt)}[/]{_printable(sample)}"

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
-    from lasmlx.viz import DtTrace
+    from rich.console import Console
 
-app = typer.Typer(help="See what a model feels: its time steps.", no_args_is_help=True)
+    from lasmlx.viz import DtTrace, TauTrace
+
+app = typer.Typer(help="See what a model feels: its time steps and time constants.", no_args_is_help=True)
+
+
+class Target(NamedTuple):
+    """Where a trace goes."""
+
+    save: Path | None
+    force: bool
+    json: bool
+    screenshot: Path | None
+
+    def console(self) -> Console:
+        """The terminal; first a look whether a figure may be written."""
+        from lasmlx.apps import viz_screenshot
+        from lasmlx.apps.terminal import stdout
+        from lasmlx.viz import check_target
+
+        if self.save is not None:
+            check_target(self.save, overwrite=self.force)
+        return viz_screenshot.console() if self.screenshot else stdout()
+
+    def fitting_bytes(self, console: Console) -> int:
+        """As many as the pictures have room for."""
+        from lasmlx.apps import viz_dt
+
+        on_screen = console.is_terminal and self.save is None
+        return viz_dt.fitting_bytes(console.width) if on_screen else viz_dt.FITS_A_PAGE
 
 
 @app.callback()
@@ -40,37 +69,93 @@ def dt(
 
     Example: las viz dt --text "Call me Ishmael."
     """
-    from lasmlx.apps import viz_dt, viz_rows, viz_screenshot
+    from lasmlx.apps import viz_dt
     from lasmlx.apps.runs import find_model
-    from lasmlx.apps.terminal import stderr, stdout
     from lasmlx.apps.viz_input import read_input
-    from lasmlx.viz import check_target, dt_figure, save_figure, trace_dt
+    from lasmlx.viz import dt_figure, most_bytes, trace_dt
 
-    if save is not None:
-        check_target(save, overwrite=force)
-    console = viz_screenshot.console() if screenshot else stdout()
+    target = Target(save, force, json, screenshot)
+    console = target.console()
     model, folder = find_model(run)
-    fits = viz_dt.fitting_bytes(console.width) if console.is_terminal and not save else viz_dt.FITS_A_PAGE
-    source = read_input(model, folder, text=text, data=data, generate=generate, count=count, fits=fits)
-    trace = _traced(trace_dt(model, source.data), layer)
-    title = f"{folder.name}: {model.config.model_type}, {_layers(trace, model)}; {source.label}"
-    if save is not None:
-        save_figure(dt_figure(trace, title), save, overwrite=force)
-        stderr().print(f"wrote {save}", soft_wrap=True)
-    if screenshot is not None:
-        viz_dt.show(console, trace, title)
-        viz_screenshot.write(console, screenshot, "las viz dt")
-    elif json or (save is None and not console.is_terminal):
-        viz_rows.write(trace, as_json=json)
-    elif save is None:
-        viz_dt.show(console, trace, title)
+    fits = target.fitting_bytes(console)
+    most = most_bytes(model)
+    source = read_input(model, folder, text=text, data=data, generate=generate, count=count, fits=fits, most=most)
+    whole = trace_dt(model, source.data)
+    trace = whole if layer is None else whole.only(layer)
+    title = f"{folder.name}: {_words(model, trace, len(whole.layers))}; {source.label}"
+    _hand_over(console, trace, title, (viz_dt.show, dt_figure), target)
 
 
-def _traced(trace: DtTrace, layer: int | None) -> DtTrace:
-    return trace if layer is None else trace.only(layer)
+@app.command()
+def tau(
+    run: Annotated[
+        Path | None, typer.Option(help="A run or model folder of an lnn; by default the newest run.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What to read, for a model of bytes.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="What to read from: gps, moby-dick, val, a file or a folder; for a model of sequences ucr:NAME or "
+            "FILE.npz. By default what it was trained on."
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
+    ] = None,
+    sequence: Annotated[
+        int | None, typer.Option(metavar="I", help="Which of the test sequences, from 0; by default the first.")
+    ] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer, from 0.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines: one an element, then a summary; seconds.")] = False,
+    screenshot: Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")] = None,
+) -> None:
+    """The time constants tau of a liquid network: input, time, units and histograms. Piped: numbers.
+
+    Example: las viz tau --run runs/lnn --sequence 3
+    """
+    from lasmlx.apps import viz_tau
+    from lasmlx.apps.runs import find_model
+    from lasmlx.apps.viz_tau_input import read
+    from lasmlx.viz import tau_figure
+
+    target = Target(save, force, json, screenshot)
+    console = target.console()
+    model, folder = find_model(run)
+    fits = target.fitting_bytes(console)
+    reading = read(model, folder, text=text, data=data, count=count, sequence=sequence, fits=fits)
+    trace = reading.trace if layer is None else reading.trace.only(layer)
+    title = f"{folder.name}: {_words(model, trace, len(reading.trace.layers))}; {reading.label}"
+    _hand_over(console, trace, title, (viz_tau.show, tau_figure), target, reading.facts)
 
 
-def _layers(trace: DtTrace, model: Any) -> str:
-    count = len(model.blocks)
-    which = f"layer {trace.layers[0]} of {count}" if len(trace.layers) < count else f"{count} layers"
-    return f"{which} with {trace.dt.shape[2]} channels"
+def _hand_over(
+    console: Console,
+    trace: DtTrace | TauTrace,
+    title: str,
+    pictures: tuple[Callable[..., None], Callable[..., Any]],
+    target: Target,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """As a figure, a picture of the terminal, lines of numbers or a page in the terminal."""
+    from lasmlx.apps import viz_rows, viz_screenshot
+    from lasmlx.apps.terminal import stderr
+    from lasmlx.viz import save_figure
+
+    page, figure = pictures
+    if target.save is not None:
+        save_figure(figure(trace, title), target.save, overwrite=target.force)
+        stderr().print(f"wrote {target.save}", soft_wrap=True)
+    if target.screenshot is not None:
+        page(console, trace, title)
+        viz_screenshot.write(console, target.screenshot, f"las viz {trace.symbol}")
+    elif target.json or (target.save is None and not console.is_terminal):
+        viz_rows.write(trace, as_json=target.json, facts=facts)
+    elif target.save is None:
+        page(console, trace, title)
+
+
+def _words(model: Any, trace: DtTrace | TauTrace, count: int) -> str:
+    which = f"layer {trace.layers[0]} of {count}" if len(trace.layers) < count else f"{count} layer{'s' * (count > 1)}"
+    return f"{model.config.model_type}, {which} with {trace.values.shape[2]} {trace.units}"

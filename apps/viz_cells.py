@@ -10,18 +10,32 @@ from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 
-from lasmlx.viz import DOT, Scale, byte_signs, colour, even_ticks, ink, log_ticks, text_columns, text_rows, time_unit
+from lasmlx.viz import (
+    DOT,
+    SPEED,
+    Scale,
+    byte_signs,
+    colour,
+    ink,
+    log_ticks,
+    text_columns,
+    text_rows,
+    three_digits,
+    time_unit,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lasmlx.viz import DtTrace
+    from lasmlx.viz import DtTrace, LayerTrace
+    from lasmlx.viz.scale import Ramp
 
 LEVELS = 24  # colours
 BARS = " ▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
 MOST_ROWS = 60
 BAR, MARK = "rgb(70,140,230)", "rgb(205,105,50)"
+AT_BOUND = "╋"
 
 
 def heading(title: str, legend: Text, width: int) -> list[Text]:
@@ -32,9 +46,9 @@ def heading(title: str, legend: Text, width: int) -> list[Text]:
     return [Text(title, "bold"), legend] if legend else [Text(title, "bold")]
 
 
-def coloured_text(trace: DtTrace, width: int, coloured: bool) -> list[Text]:
-    """The bytes on the colours of their mean dt; without colours, a bar under each says it."""
-    signs, share = _exact(byte_signs(trace.data)), Scale.of(trace.mean).share(trace.mean)
+def coloured_text(trace: LayerTrace, width: int, coloured: bool) -> list[Text]:
+    """The bytes on the colours of their mean; without colours, a bar under each says it."""
+    signs, share = _exact(byte_signs(trace.data)), trace.scale(trace.mean).share(trace.mean)
     styles = [_on(level) for level in _levels(share, LEVELS)]
     rows = text_rows(trace.data, width)
     lines = []
@@ -56,29 +70,41 @@ def coloured_text(trace: DtTrace, width: int, coloured: bool) -> list[Text]:
 
 def heat_map(trace: DtTrace, gutter: int, width: int, coloured: bool) -> list[Text]:
     """Layers down, bytes to the right, two half blocks a column; an axis below."""
-    columns = 2 * (width - gutter)
-    line = trace.timeline(columns)
-    x = (np.arange(columns) + 0.5) * len(trace.data) / columns
-    share = Scale.of(line.layers).share(line.layers)[:, np.searchsorted(line.edges, x, "right") - 1]
+    line = trace.timeline(2 * (width - gutter))
     rows = []
-    for layer, values in zip(trace.layers, share, strict=True):
-        cells = _halves(values) if coloured else _shades(values)
-        rows.append(Text.assemble(f"layer {layer}".rjust(gutter - 1), " ", cells))
-        if len(trace.layers) <= 2:
-            rows.append(Text.assemble(" " * gutter, cells))
-    starts = even_ticks(len(trace.data), most=max(2, (width - gutter) // 10))
-    at = [int(start * (width - gutter) / len(trace.data) + 0.5) for start in starts]
-    return rows + axis(at, [str(start) if start else "byte 0" for start in starts], gutter, width - gutter, width)
+    for layer, share in zip(trace.layers, trace.scale(line.layers).share(line.layers), strict=True):
+        row = heat_row(share, line.edges, width - gutter, coloured)
+        rows += [Text.assemble(f"layer {layer}".rjust(gutter - 1), " ", row)]
+        rows += [Text.assemble(" " * gutter, row)] if len(trace.layers) <= 2 else []
+    return rows + time_axis(trace, gutter, width)
 
 
-def histograms(trace: DtTrace, gutter: int, width: int) -> list[Text]:
-    """dt to the right on a logarithmic axis, a row or two of bars for each layer; the bar with the mean is marked."""
+def heat_row(share: NDArray[Any], edges: NDArray[Any], columns: int, coloured: bool, ramp: Ramp = SPEED) -> Text:
+    """Values (m,) that hold from each of the edges (m + 1,) to the next, as colours or shades."""
+    at = np.searchsorted(edges, (np.arange(2 * columns) + 0.5) * edges[-1] / (2 * columns), "right") - 1
+    return _halves(share[at], ramp) if coloured else _shades(share[at])
+
+
+def time_axis(trace: LayerTrace, gutter: int, width: int) -> list[Text]:
+    """The time axis below rows that begin at ``gutter`` and end at ``width``."""
+    columns = width - gutter
+    places, labels = zip(*trace.ticks(most=max(2, columns // 10)), strict=True)
+    at = [min(int(place * columns / trace.edges[-1] + 0.5), columns - 1) for place in places]
+    return axis(at, list(labels), gutter, columns, width)
+
+
+def histograms(trace: LayerTrace, gutter: int, width: int, bounds: tuple[float, ...] = ()) -> list[Text]:
+    """Times to the right on a logarithmic axis, a row or two of bars for each layer; the bar with the mean is marked.
+
+    Args:
+        bounds: to mark on the axis.
+    """
     unit, second = time_unit(trace.range[1])
-    notes = [
-        f"  mean {s.mean / second:.3g} {unit}, 5 to 95 %: {s.p5 / second:.3g} to {s.p95 / second:.3g} {unit}"
-        for s in trace.summary()
-    ]
-    widest = max(len(note) for note in notes)
+    notes = []
+    for of in trace.summary():
+        of_all, p5, p95 = (three_digits(value / second) for value in (of.mean, of.p5, of.p95))
+        notes.append(f"  mean {of_all} {unit}, 5 to 95 %: {p5} to {p95} {unit}")
+    widest = max(map(len, notes))
     bins = width - gutter - widest
     if bins < 24:
         notes, bins = [""] * len(notes), width - gutter
@@ -95,7 +121,11 @@ def histograms(trace: DtTrace, gutter: int, width: int) -> list[Text]:
             rows.append(Text.assemble(name.rjust(gutter - 1), " ", bars, (note if floor == 0 else "", "dim")))
     ticks = log_ticks(*trace.range, most=min(max(2, bins // 4), 12))
     at = [min(int(np.searchsorted(edges, tick * 1.0001, "right")) - 1, bins - 1) for tick in ticks]
-    return rows + axis(at, [f"{tick / second:.3g}" for tick in ticks], gutter, bins, width)
+    rule, words = axis(at, [three_digits(tick / second) for tick in ticks], gutter, bins, width)
+    for bound in bounds:
+        place = gutter + min(max(int(np.searchsorted(edges, bound * 1.0001, "right")) - 1, 0), bins - 1)
+        rule = Text.assemble(rule[:place], (AT_BOUND, MARK), rule[place + 1 :])
+    return [*rows, rule, words]
 
 
 def axis(at: list[int], labels: list[str], gutter: int, columns: int, width: int) -> list[Text]:
@@ -111,12 +141,17 @@ def axis(at: list[int], labels: list[str], gutter: int, columns: int, width: int
     return [Text(" " * (gutter - 1) + "└" + "".join(rule)), Text("".join(words).rstrip())]
 
 
-def scale_legend(values: NDArray[Any], coloured: bool, bars: bool = False) -> Text:
+def scale_legend(scale: Scale, coloured: bool, bars: bool = False) -> Text:
     """``slow 19.6 ms <ramp> 25.3 ms fast``."""
-    scale = Scale.of(values)
-    unit, second = time_unit(scale.high)
-    ramp = _halves(np.linspace(0, 1, LEVELS)) if coloured else Text(BARS[1:] if bars else SHADES)
-    return Text.assemble(f"slow {scale.low / second:.3g} {unit} ", ramp, f" {scale.high / second:.3g} {unit} fast")
+    unit, second = time_unit(max(scale.low, scale.high))
+    cells = ramp_cells(coloured, bars)
+    slow, fast = (three_digits(end / second) for end in (scale.low, scale.high))
+    return Text.assemble(f"slow {slow} {unit} ", cells, f" {fast} {unit} fast")
+
+
+def ramp_cells(coloured: bool, bars: bool = False, ramp: Ramp = SPEED) -> Text:
+    """From 0 to 1 in whatever stands for it."""
+    return _halves(np.linspace(0, 1, LEVELS), ramp) if coloured else Text(BARS[1:] if bars else SHADES)
 
 
 def _exact(signs: list[str]) -> list[str]:
@@ -125,11 +160,11 @@ def _exact(signs: list[str]) -> list[str]:
     return [sign if not sign or cell_len(sign) == n else DOT * n for sign, n in zip(signs, columns, strict=True)]
 
 
-def _halves(share: NDArray[Any]) -> Text:
+def _halves(share: NDArray[Any], ramp: Ramp) -> Text:
     levels = _levels(share, LEVELS)
     text = Text()
     for left, right in zip(levels[::2], levels[1::2], strict=True):
-        text.append("▌", _half(left, right))
+        text.append("▌", _half(left, right, ramp))
     return text
 
 
@@ -149,8 +184,8 @@ def _on(level: int) -> Style:
 
 
 @cache
-def _half(left: int, right: int) -> Style:
-    return Style(color=_rgb(colour(left / (LEVELS - 1))), bgcolor=_rgb(colour(right / (LEVELS - 1))))
+def _half(left: int, right: int, ramp: Ramp) -> Style:
+    return Style(color=_rgb(colour(left / (LEVELS - 1), ramp)), bgcolor=_rgb(colour(right / (LEVELS - 1), ramp)))
 
 
 def _rgb(values: NDArray[Any]) -> str:

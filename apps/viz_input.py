@@ -16,18 +16,25 @@ class Input(NamedTuple):
 
 
 def read_input(
-    model: Any, folder: Path, *, text: str | None, data: str | None, generate: int | None, count: int | None, fits: int
+    model: Any,
+    folder: Path,
+    *,
+    text: str | None,
+    data: str | None,
+    generate: int | None = None,
+    count: int | None,
+    fits: int,
+    most: int,
 ) -> Input:
     """The bytes of the one source that was given; with none, held-out bytes of what the model was trained on.
 
     Args:
         count: how many bytes of data; None takes ``fits``.
+        most: how many bytes a trace of ``model`` may have.
 
     Raises:
-        ValueError: several sources, an empty one, or too many bytes for a trace of ``model``.
+        ValueError: several sources, an empty one, or too many bytes.
     """
-    from lasmlx.viz import most_bytes
-
     given = {"--text": text, "--data": data, "--generate": generate}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
@@ -35,8 +42,8 @@ def read_input(
     if count is not None and names and names != ["--data"]:
         raise ValueError(f"--bytes says how many bytes of data to read; {names[0]} already says it.")
     for name, number in (("--bytes", count), ("--generate", generate)):
-        if number is not None and not 1 <= number <= most_bytes(model):
-            raise ValueError(f"{name} is {number}, expected 1 to {most_bytes(model)} for this model.")
+        if number is not None and not 1 <= number <= most:
+            raise ValueError(f"{name} is {number}, expected 1 to {most} for this model.")
     if text is not None:
         if not text:
             raise ValueError('--text is empty; expected at least a byte, as in --text "Call me Ishmael."')

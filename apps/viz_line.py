@@ -1,4 +1,4 @@
-"""dt over time, drawn by plotext."""
+"""Curves over time, drawn by plotext."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.text import Text
 
-    from lasmlx.viz import DtTrace
+    from lasmlx.viz import LayerTrace
 
 LINE, BAND, BOUND = (70, 140, 230), (128, 128, 128), (205, 105, 50)
 
 
-def whole_range(trace: DtTrace, gutter: int, width: int, rows: int) -> Text:
+def whole_range(trace: LayerTrace, gutter: int, width: int, rows: int) -> Text:
     """Mean, band and bounds on a logarithmic axis, the time axis left out; ``rows`` lines of ``width`` columns."""
     import numpy as np
     import plotext
 
-    from lasmlx.viz import log_ticks, time_unit
+    from lasmlx.viz import log_ticks, three_digits, time_unit
 
     low, high = trace.range
     unit, second = time_unit(high)
-    x, at, line = _columns(trace, 2 * (width - gutter))
+    line = trace.timeline(2 * (width - gutter))
+    x, at = _columns(line.edges, 2 * (width - gutter))
     figure = new_figure(width, rows)
     half = (math.log10(high) - math.log10(low)) / (rows - 1) / 2  # so that a bound lies in the middle of its row
     ticks = log_ticks(low, high, most=max(3, rows // 2))
-    labels = [f"{tick / second:.3g} {unit}".rjust(gutter - 1) for tick in ticks]
+    labels = [f"{three_digits(tick / second)} {unit}".rjust(gutter - 1) for tick in ticks]
     y_axis = figure.ruler("y", "left").alignment(lim="edge").lim(math.log10(low) - half, math.log10(high) + half)
     y_axis.ticks([math.log10(tick) for tick in ticks], labels)
-    figure.ruler("x", "lower").alignment(lim="edge").lim(0, len(trace.data)).frequency(0)
+    figure.ruler("x", "lower").alignment(lim="edge").lim(0, trace.edges[-1]).frequency(0)
 
     shade = plotext.marker("░", pixel=plotext.pixel(foreground=BAND))
     band, floor = (_signal(figure, x, np.log10(v[at].clip(low, high)), shade) for v in (line.high, line.low))
@@ -40,36 +41,60 @@ def whole_range(trace: DtTrace, gutter: int, width: int, rows: int) -> Text:
     for bound in trace.bounds or ():
         dots = plotext.marker("┈", pixel=plotext.pixel(foreground=BOUND))
         figure.draw(_signal(figure, x, np.full(len(x), math.log10(bound)), dots))
-    return as_text(_draw_mean(figure, x, np.log10(line.mean[at].clip(low, high))))
+    return as_text(_draw(figure, x, np.log10(line.mean[at].clip(low, high))))
 
 
-def enlarged_mean(trace: DtTrace, gutter: int, width: int, rows: int) -> Text:
+def enlarged_mean(trace: LayerTrace, gutter: int, width: int, rows: int) -> Text:
     """The mean alone, over its own range, with the time axis; ``rows + 2`` lines of ``width`` columns."""
-    from lasmlx.viz import even_ticks, time_unit
+    from lasmlx.viz import three_digits, time_unit
 
-    x, at, line = _columns(trace, 2 * (width - gutter))
+    line = trace.timeline(2 * (width - gutter))
+    x, at = _columns(line.edges, 2 * (width - gutter))
     low, high = float(line.mean.min()), float(line.mean.max())
     margin = (high - low) * 0.08 or high * 0.05
     unit, second = time_unit(high)
     figure = new_figure(width, rows + 2).axes(True, axis=0, side=0)
     ends = [low, (low + high) / 2, high] if rows >= 5 else [low, high]
     y_axis = figure.ruler("y", "left").alignment(lim="edge").lim((low - margin) / second, (high + margin) / second)
-    y_axis.ticks([end / second for end in ends], [f"{end / second:.3g} {unit}".rjust(gutter - 1) for end in ends])
-    x_axis = figure.ruler("x", "lower").alignment(lim="edge").lim(0, len(trace.data))
-    starts, half = even_ticks(len(trace.data), most=max(2, (width - gutter) // 10)), len(trace.data) / len(x)
-    x_axis.ticks([start + half for start in starts], [str(start) if start else "byte 0" for start in starts])
-    return as_text(_draw_mean(figure, x, line.mean[at] / second))
+    y_axis.ticks(
+        [end / second for end in ends], [f"{three_digits(end / second)} {unit}".rjust(gutter - 1) for end in ends]
+    )
+    _time_axis(figure, trace, width - gutter)
+    return as_text(_draw(figure, x, line.mean[at] / second))
 
 
-def _columns(trace: DtTrace, count: int) -> tuple[NDArray[Any], NDArray[Any], Any]:
+def channel(trace: LayerTrace, values: NDArray[Any], gutter: int, width: int, rows: int) -> Text:
+    """One channel (t,) of what was read, without its time axis; ``rows`` lines of ``width`` columns."""
+    from lasmlx.viz import means_of_runs, three_digits
+
+    runs = trace.runs(2 * (width - gutter))
+    heights = means_of_runs(values, runs)
+    x, at = _columns(trace.edges[runs], 2 * (width - gutter))
+    low, high = float(heights.min()), float(heights.max())
+    margin = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
+    figure = new_figure(width, rows)
+    y_axis = figure.ruler("y", "left").alignment(lim="edge").lim(low - margin, high + margin)
+    ends = [low, high] if high > low else [low]
+    y_axis.ticks(ends, [three_digits(end).rjust(gutter - 1) for end in ends])
+    figure.ruler("x", "lower").alignment(lim="edge").lim(0, trace.edges[-1]).frequency(0)
+    return as_text(_draw(figure, x, heights[at]))
+
+
+def _columns(edges: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The middles of ``count`` columns, and which of those between the edges is there."""
     import numpy as np
 
-    line = trace.timeline(count)
-    x = (np.arange(count) + 0.5) * len(trace.data) / count
-    return x, np.searchsorted(line.edges, x, "right") - 1, line
+    x = (np.arange(count) + 0.5) * edges[-1] / count
+    return x, np.searchsorted(edges, x, "right") - 1
 
 
-def _draw_mean(figure: Any, x: NDArray[Any], y: NDArray[Any]) -> Any:
+def _time_axis(figure: Any, trace: LayerTrace, columns: int) -> None:
+    x_axis = figure.ruler("x", "lower").alignment(lim="edge").lim(0, trace.edges[-1])
+    places, labels = zip(*trace.ticks(most=max(2, columns // 10)), strict=True)
+    x_axis.ticks([place + trace.edges[-1] / columns / 4 for place in places], list(labels))
+
+
+def _draw(figure: Any, x: NDArray[Any], y: NDArray[Any]) -> Any:
     import plotext
 
     dots = plotext.marker("braille", pixel=plotext.pixel(foreground=LINE))

@@ -46,6 +46,52 @@ struct ConvBackward {
   float *gweight, *gbias;  // (b, d, k), (b, d): one partial sum a batch row
 };
 
+enum class Solver { euler, midpoint, fused };
+
+struct Liquid {  // what both liquid scans take: dense float32 arrays
+  int b, t, hidden;
+  Solver solver;
+  int substeps;
+  const float *h0, *dt;  // (b, hidden); (b, t), seconds
+  float* h;              // (b, t, hidden), after each element
+};
+struct LiquidGrad {
+  const float* gh;    // (b, t, hidden)
+  float *gh0, *gdt;   // as h0 and dt
+};
+
+struct LiquidScan : Liquid {
+  int inner;             // m, the size of v and of tau's hidden layer; where V2 is null there is none and it is hidden
+  float low, range;      // seconds; range unused with V2
+  const float *u, *U;    // (b, t, hidden), (hidden, hidden)
+  const float *v, *V;    // (b, t, m), (m, hidden)
+  const float *V2, *b2;  // (hidden, m), (hidden,), or null
+};
+struct LiquidScanGrad : LiquidGrad {
+  LiquidScan f;
+  float *gu, *gv;                // as u and v
+  float *gU, *gV, *gV2, *gb2;    // (parts, ...): one partial sum a part of the batch
+};
+
+struct SynapseArrays {
+  const float *w, *mu, *sigma, *erev;  // (pre, hidden)
+};
+struct SynapseSums {
+  float *w, *mu, *sigma, *erev;  // (parts, pre, hidden)
+};
+struct LtcScan : Liquid {
+  int inputs;
+  const float* x;  // (b, t, inputs)
+  SynapseArrays sensory, recurrent;
+  const float *g, *v, *cm;  // (hidden,)
+};
+struct LtcScanGrad : LiquidGrad {
+  LtcScan f;
+  float* gx;
+  SynapseSums gsensory, grecurrent;
+  float *gg, *gv, *gcm;  // (parts, hidden)
+};
+
 struct Rows {  // row-wise kernels run over rows [r0, r1) of contiguous float32 arrays with d columns
   int64_t r0, r1;
   int d;
@@ -74,6 +120,10 @@ struct Kernels {
   void (*cross_entropy_grad)(const Rows&, const float* logits, const int32_t* target, const float* lse, const float* gloss,
                              float* glogits);
   void (*adamw)(const AdamW&, int64_t i0, int64_t i1);
+  void (*liquid_forward)(const LiquidScan&, int row0, int row1);
+  void (*liquid_backward)(const LiquidScanGrad&, int part, int row0, int row1);
+  void (*ltc_forward)(const LtcScan&, int row0, int row1);
+  void (*ltc_backward)(const LtcScanGrad&, int part, int row0, int row1);
   float (*exponentials)(int64_t vectors);  // computes so many vectors of exp and nothing else: the bound of the scan
 };
 
@@ -96,6 +146,10 @@ const Kernels& kernels();  // of the instruction set in use
   void cross_entropy(const las::Rows&, const float*, const int32_t*, float*, float*);                                     \
   void cross_entropy_grad(const las::Rows&, const float*, const int32_t*, const float*, const float*, float*);            \
   void adamw(const las::AdamW&, int64_t, int64_t);                                                                        \
+  void liquid_forward(const las::LiquidScan&, int, int);                                                                  \
+  void liquid_backward(const las::LiquidScanGrad&, int, int, int);                                                        \
+  void ltc_forward(const las::LtcScan&, int, int);                                                                        \
+  void ltc_backward(const las::LtcScanGrad&, int, int, int);                                                              \
   float exponentials(int64_t);                                                                                            \
   }
 LAS_DECLARE_KERNELS(baseline)

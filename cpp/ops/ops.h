@@ -14,6 +14,10 @@ mx::array rms_norm(mx::array x, mx::array weight, float eps, MaybeStream stream)
 mx::array bounded_time_step(mx::array x, mx::array bias, float dt_min, float dt_max, MaybeStream stream);
 mx::array softplus_time_step(mx::array x, mx::array bias, MaybeStream stream);
 mx::array cross_entropy(mx::array logits, mx::array targets, MaybeStream stream);
+mx::array liquid_scan(mx::array u, mx::array U, mx::array v, mx::array V, MaybeArray V2, MaybeArray b2, MaybeArray h0,
+                      mx::array dt, float low, float high, const std::string& solver, int substeps, MaybeStream stream);
+mx::array ltc_scan(mx::array x, Arrays sensory, Arrays recurrent, Arrays leak, MaybeArray h0, mx::array dt,
+                   const std::string& solver, int substeps, MaybeStream stream);
 Arrays adamw(mx::array p, mx::array g, mx::array m, mx::array v, mx::array scalars, float b1, float b2, float eps,
              float weight_decay, MaybeStream stream);
 

@@ -110,7 +110,8 @@ namespace {
   Kernels {                                                                                                      \
     lanes, isa::scan_forward, isa::scan_backward, isa::conv_forward, isa::conv_backward, isa::rms_norm,          \
         isa::rms_norm_grad, isa::bounded, isa::bounded_grad, isa::softplus, isa::softplus_grad,                  \
-        isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::exponentials                               \
+        isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::liquid_forward,                            \
+        isa::liquid_backward, isa::ltc_forward, isa::ltc_backward, isa::exponentials                              \
   }
 
 Kernels table(Isa isa) {

@@ -1,16 +1,19 @@
 """The library's one timer, and side-by-side measurements whose parity is checked before a number is taken."""
 
 from lasmlx.benchmark.latency import LatencyRow, measure_latency
+from lasmlx.benchmark.liquid import LTCRow, measure_ltc
 from lasmlx.benchmark.machine import Provenance, provenance
 from lasmlx.benchmark.parity import ParityError, check_parity, relative_error
 from lasmlx.benchmark.peers import PeerError, Peers, open_peers
 from lasmlx.benchmark.records import Note, Row, Stage
 from lasmlx.benchmark.scan import ScanRow, measure_scan
+from lasmlx.benchmark.sequences import SequenceRow, measure_sequences
 from lasmlx.benchmark.step import StepRow, measure_step
 from lasmlx.benchmark.timer import Timing, measure, measure_together
 from lasmlx.benchmark.training import TrainRow, measure_training
 
 __all__ = [
+    "LTCRow",
     "LatencyRow",
     "Note",
     "ParityError",
@@ -19,6 +22,7 @@ __all__ = [
     "Provenance",
     "Row",
     "ScanRow",
+    "SequenceRow",
     "Stage",
     "StepRow",
     "Timing",
@@ -26,7 +30,9 @@ __all__ = [
     "check_parity",
     "measure",
     "measure_latency",
+    "measure_ltc",
     "measure_scan",
+    "measure_sequences",
     "measure_step",
     "measure_together",
     "measure_training",

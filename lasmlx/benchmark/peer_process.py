@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from os import dup, dup2, fdopen
 from pathlib import Path
 from runpy import run_path
@@ -75,6 +76,40 @@ def loop_scan(x: Any, dt: Any, A: Any, B: Any, C: Any, D: Any) -> Any:
         h = torch.exp(dt_t[..., None] * A) * h + (dt_t * x_t)[..., None] * B_t[:, None]
         outputs.append((h @ C_t[..., None]).squeeze(-1))
     return torch.stack(outputs, 1) + D * x
+
+
+class LTC:
+    """ncps's LTC, all neurons wired to all, six sub-steps an element of one second.
+
+    Args:
+        arrays: x (b, t, inputs), and by ncps's names what :func:`lasmlx.ops.ltc_scan` takes.
+        w: weights of the loss ``sum(w y)``.
+    """
+
+    def __init__(self, arrays: dict[str, Any], w: Any) -> None:
+        inputs, units = arrays["sensory_w"].shape
+        wiring = import_module("ncps.wirings").FullyConnected(units, units)
+        self.model = import_module("ncps.torch").LTC(inputs, wiring, implicit_param_constraints=False)
+        self.weights = {k: self.model.rnn_cell._params[k] for k in arrays if k != "x"}
+        for name, weight in self.weights.items():
+            weight.data = torch.tensor(arrays[name])
+        self.x, self.w = torch.tensor(arrays["x"], requires_grad=True), torch.tensor(w)
+
+    def forward(self) -> Any:
+        """y."""
+        with torch.no_grad():
+            return self.model(self.x)[0]
+
+    def forward_backward(self) -> tuple[Any, Any]:
+        """y and all gradients."""
+        y, _ = self.model(self.x)
+        return y, torch.autograd.grad(y, [self.x, *self.weights.values()], self.w)
+
+    def results(self) -> dict[str, Any]:
+        """y and every gradient by name."""
+        y, gradients = self.forward_backward()
+        named = zip(["x", *self.weights], gradients, strict=True)
+        return {"y": y.detach().numpy()} | {f"d{k}": g.numpy() for k, g in named}
 
 
 class Model:
@@ -164,7 +199,7 @@ def start() -> dict[str, Any]:
     global torch, mamba
     torch, mamba = import_module("torch"), import_module("mambapy.mamba")
     return {
-        "versions": {name: version(name) for name in ("torch", "mambapy")},
+        "versions": {name: version(name) for name in ("torch", "mambapy", "ncps") if find_spec(name)},
         "threads": {"torch": torch.get_num_threads()},
     }
 
@@ -179,7 +214,7 @@ def serve() -> None:
         if action == "start":
             return start()
         if action == "new":
-            objects.append({"Scan": Scan, "Model": Model}[name](*arguments))
+            objects.append({"Scan": Scan, "LTC": LTC, "Model": Model}[name](*arguments))
             return len(objects) - 1
         method = getattr(objects[index], name)
         if action == "call":

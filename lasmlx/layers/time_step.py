@@ -19,7 +19,7 @@ class BoundedTimeStep(nn.Module):
     def __init__(self, rank: int, d: int, dt_min: float, dt_max: float) -> None:
         super().__init__()
         self.weight = mx.random.uniform(-1, 1, (d, rank)) * rank**-0.5
-        inside = _log_uniform(dt_min, dt_max, d, margin=0.02)
+        inside = log_uniform(dt_min, dt_max, d, margin=0.02)
         share = (inside - dt_min) / (dt_max - dt_min)
         self.bias = mx.log(share) - mx.log(1 - share)
         self._bounds = (dt_min, dt_max)
@@ -37,13 +37,14 @@ class SoftplusTimeStep(nn.Module):
     def __init__(self, rank: int, d: int, dt_min: float, dt_max: float) -> None:
         super().__init__()
         self.weight = mx.random.uniform(-1, 1, (d, rank)) * rank**-0.5
-        inside = _log_uniform(dt_min, dt_max, d)
+        inside = log_uniform(dt_min, dt_max, d)
         self.bias = inside + mx.log(-mx.expm1(-inside))
 
     def __call__(self, x: mx.array) -> mx.array:
         return softplus_time_step(x @ self.weight.T, self.bias)
 
 
-def _log_uniform(low: float, high: float, d: int, margin: float = 0.0) -> mx.array:
+def log_uniform(low: float, high: float, d: int, margin: float = 0.0) -> mx.array:
+    """d numbers spread log-uniformly over ``low .. high``, less a share ``margin`` of the range at each end."""
     width = math.log(high / low)
     return mx.exp(mx.random.uniform(math.log(low) + margin * width, math.log(high) - margin * width, (d,)))

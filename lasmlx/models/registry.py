@@ -10,11 +10,15 @@ from typing import Any
 from lasmlx.models.config import Config, ConfigError
 from lasmlx.models.files import FileError
 from lasmlx.models.las import LAS, LASConfig
+from lasmlx.models.lnn import LNNConfig, make_lnn
+from lasmlx.models.lstm import LSTMConfig, make_lstm
 from lasmlx.models.mamba import MambaConfig, MambaLM
 from lasmlx.models.model import CONFIG_FILE, WEIGHTS_FILE, Model
 
 FAMILIES: dict[str, tuple[type[Config], Any]] = {
     "las": (LASConfig, LAS),
+    "lnn": (LNNConfig, make_lnn),
+    "lstm": (LSTMConfig, make_lstm),
     "mamba": (MambaConfig, MambaLM),
 }
 

@@ -1,21 +1,39 @@
 """Pure differentiable maths: each op a reference, fast kernels and one dispatch."""
 
 from lasmlx.ops.adamw import adamw
+from lasmlx.ops.adaptive import Adaptive, SolverError
 from lasmlx.ops.causal_conv1d import causal_conv1d
 from lasmlx.ops.cross_entropy import cross_entropy
 from lasmlx.ops.dispatch import Impl, ImplError
+from lasmlx.ops.liquid_scan import BoundedTau, SoftTau, adaptive_liquid_scan, liquid_scan
+from lasmlx.ops.ltc_scan import Leak, Synapses, adaptive_ltc_scan, ltc_scan
+from lasmlx.ops.ode import Solver, Steps, steps_from_times, time_steps
 from lasmlx.ops.rms_norm import rms_norm
 from lasmlx.ops.selective_scan import selective_scan
 from lasmlx.ops.time_step import bounded_time_step, softplus_time_step
 
 __all__ = [
+    "Adaptive",
+    "BoundedTau",
     "Impl",
     "ImplError",
+    "Leak",
+    "SoftTau",
+    "Solver",
+    "SolverError",
+    "Steps",
+    "Synapses",
     "adamw",
+    "adaptive_liquid_scan",
+    "adaptive_ltc_scan",
     "bounded_time_step",
     "causal_conv1d",
     "cross_entropy",
+    "liquid_scan",
+    "ltc_scan",
     "rms_norm",
     "selective_scan",
     "softplus_time_step",
+    "steps_from_times",
+    "time_steps",
 ]

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lasmlx.stream.native import NativeModel, Weights
+from lasmlx.stream.native import SUPPORTED, NativeModel, Weights
+from lasmlx.stream.stepwise import StepwiseSession
 
 CHUNK = 32  # bytes a native call makes: long enough to hide Python, short enough to stop at once
 EMPTY_PROMPT = b"\n"
@@ -31,25 +32,36 @@ def producer(
     """A session that was fed the prompt, as a function that makes what follows it.
 
     Args:
-        model: a `las` or `mamba` model, or a NativeModel, which keeps its own weights.
+        model: a byte model, or a NativeModel, which keeps its own weights. `las` and `mamba` models take their native
+            step, others go through MLX.
         prompt: a str is UTF-8; an empty one is a line feed.
         temperature: 0 (the most likely byte) to 100.
         top_k: how many of the likeliest bytes to choose from; 0 is all.
         seed: the same seed gives the same bytes, however many are asked for at a time.
-        weights: "float32" or "int8", for a model that is not packed yet.
+        weights: "float32" or "int8" of the native step, for a model that is not packed yet.
 
     Raises:
-        ValueError: an argument out of range, or a family without a native step.
+        ValueError: an argument out of range, int8 without a native step, or a model that does not read bytes.
     """
     if not (math.isfinite(temperature) and 0 <= temperature <= 100):
         raise ValueError(f"generate: temperature is {temperature}, expected 0 (the most likely byte) to 100.")
     if not 0 <= top_k <= 256:
         raise ValueError(f"generate: top_k is {top_k}, expected 0 (all) to 256.")
-    native = model if isinstance(model, NativeModel) else NativeModel.from_model(model, weights)
-    session = native.session(seed)
+    session = _session(model, weights, seed)
     data = prompt.encode() if isinstance(prompt, str) else prompt
     session.feed(data or EMPTY_PROMPT)
     return lambda count: session.generate(count, temperature, top_k)
+
+
+def _session(model: Any, weights: Weights, seed: int) -> Any:
+    if isinstance(model, NativeModel):
+        return model.session(seed)
+    family = getattr(model.config, "model_type", "")
+    if family in SUPPORTED or weights != "float32":
+        return NativeModel.from_model(model, weights).session(seed)
+    if getattr(model.config, "inputs", 0):
+        raise ValueError(f"generate: this {family} model reads vectors of {model.config.inputs} numbers, not bytes.")
+    return StepwiseSession(model, seed)
 
 
 def generate(

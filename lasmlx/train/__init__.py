@@ -10,10 +10,13 @@ from lasmlx.train.records import (
     EndRecord,
     EvalRecord,
     Record,
+    SequenceEvalRecord,
+    SequenceStepRecord,
     StartRecord,
     StepRecord,
 )
 from lasmlx.train.run import Run, RunError, new_run_path, newest_run
+from lasmlx.train.task import evaluate_sequences
 
 __all__ = [
     "AdamW",
@@ -24,11 +27,14 @@ __all__ = [
     "Record",
     "Run",
     "RunError",
+    "SequenceEvalRecord",
+    "SequenceStepRecord",
     "StartRecord",
     "StepRecord",
     "TrainConfig",
     "Trainer",
     "evaluate",
+    "evaluate_sequences",
     "load_recipe",
     "new_run_path",
     "newest_run",

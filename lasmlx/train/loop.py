@@ -12,35 +12,27 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_map, tree_map_with_path, tree_unflatten
 
-from lasmlx.data import Corpus, Windows
+from lasmlx.data import Corpus, SequenceData
 from lasmlx.models import Model
 from lasmlx.models.tree import flat
-from lasmlx.ops import cross_entropy
 from lasmlx.train.compile import compile_step
 from lasmlx.train.config import TrainConfig
-from lasmlx.train.evaluate import evaluate
 from lasmlx.train.optimizer import AdamW, schedule
-from lasmlx.train.records import (
-    BITS_PER_NAT,
-    CheckpointRecord,
-    EndRecord,
-    EvalRecord,
-    Record,
-    StartRecord,
-    StepRecord,
-)
+from lasmlx.train.records import CheckpointRecord, EndRecord, Record, StartRecord
 from lasmlx.train.run import Checkpoint, Run
+from lasmlx.train.task import Task, byte_loss, initial_byte_state, make_task
 
 
 class Trainer:
-    """A model, its optimizer and the recurrent state carried between windows; ``step`` moves them all by one batch.
+    """A model, its optimizer and the state carried between batches; ``step`` moves them all by one batch.
 
     Args:
+        task: gives the loss and the carried state; absent, those of bytes.
         compiled: through ``mx.compile`` (the default), or op by op, for tests.
     """
 
-    def __init__(self, model: Model, config: TrainConfig, *, compiled: bool = True) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: Model, config: TrainConfig, task: Task | None = None, *, compiled: bool = True) -> None:
+        self.model, self.config, self._task = model, config, task
         self.optimizer = AdamW(
             schedule(config), betas=config.betas, weight_decay=config.weight_decay, max_norm=config.clip
         )
@@ -52,14 +44,14 @@ class Trainer:
         self._gradients = wrap(value_and_grad, [model.state, mx.random.state])
         self._update = wrap(lambda gradients: self.optimizer.update(model, gradients), state)
 
-    def step(self, x: mx.array, y: mx.array, *, fresh: bool) -> tuple[float, float]:
-        """One update from windows x and y (b accumulate, t), bytes and the bytes after them.
+    def step(self, *arrays: mx.array, fresh: bool) -> tuple[float, float]:
+        """One update from a batch, arrays of b accumulate rows: of bytes, windows and the windows a byte later.
 
         Args:
-            fresh: the windows start anew: forget the carried state.
+            fresh: the batch starts anew: forget the carried state.
 
         Returns:
-            The loss in nats a byte and the norm of the gradient before clipping.
+            The mean loss and the norm of the gradient before clipping.
         """
         if fresh:
             self.carried = self._initial_state()
@@ -67,7 +59,7 @@ class Trainer:
         losses, total = [], None
         for i in range(parts):
             rows = slice(i * b, (i + 1) * b)
-            (loss, self.carried[i]), gradients = self._gradients(x[rows], y[rows], self.carried[i])
+            (loss, self.carried[i]), gradients = self._gradients([v[rows] for v in arrays], self.carried[i])
             losses.append(loss)
             total = gradients if total is None else tree_map(mx.add, total, gradients)
             if parts > 1:
@@ -76,12 +68,12 @@ class Trainer:
         mx.eval(losses, self.carried, self.model.state, self.optimizer.state)
         return sum(loss.item() for loss in losses) / parts, self.optimizer.state["grad_norm"].item()
 
-    def _loss(self, x: mx.array, y: mx.array, state: Any) -> tuple[mx.array, Any]:
-        logits, state = self.model(x, state)
-        return cross_entropy(logits, y).mean(), state
+    def _loss(self, arrays: list[mx.array], state: Any) -> tuple[mx.array, Any]:
+        return (self._task.loss if self._task else byte_loss)(self.model, arrays, state)
 
     def _initial_state(self) -> list[Any]:
-        return [self.model.init_state(self.config.batch_size) for _ in range(self.config.accumulate)]
+        initial = self._task.initial_state if self._task else initial_byte_state
+        return [initial(self.model, self.config.batch_size) for _ in range(self.config.accumulate)]
 
     def arrays(self) -> dict[str, mx.array]:
         """All that moves, flat: parameters, optimizer, carried state, random state."""
@@ -115,19 +107,9 @@ def _assign(tree: dict[str, Any] | list[Any], values: Any) -> None:
             tree[key] = values[key]  # type: ignore[index]
 
 
-def training_windows(corpus: Corpus, config: TrainConfig) -> Windows:
-    """The windows a run goes through.
-
-    Raises:
-        DataError: the data is too short for them.
-    """
-    lanes = config.batch_size * config.accumulate
-    return Windows(corpus.train, lanes, config.seq_len, config.seed, config.carry)
-
-
 def train(
     model: Model,
-    corpus: Corpus,
+    data: Corpus | SequenceData,
     config: TrainConfig,
     run: Run | None = None,
     *,
@@ -144,15 +126,15 @@ def train(
     Raises:
         DataError: the data is too short. FileError: a checkpoint is damaged or the disk full.
     """
-    windows = training_windows(corpus, config)
-    trainer = Trainer(model, config)
+    task = make_task(data, config)
+    trainer = Trainer(model, config, task)
     done, best, began = 0, None, time.perf_counter()
     if resume and run is not None:
         checkpoint = run.load()
         trainer.restore(checkpoint.arrays, str(run.path))
         done, best = checkpoint.step, checkpoint.best
         run.rewind(done)
-    yield StartRecord(done, config.steps, model.size, len(corpus.train), windows.steps_per_epoch)
+    yield StartRecord(done, config.steps, model.size, task.size, task.unit, task.steps_per_epoch)
 
     def save(step: int, better: bool) -> Iterator[Record]:
         if run is None:
@@ -169,16 +151,15 @@ def train(
             yield from save(done, better=best is None)
             yield end(done, "stopped")
             return
-        batch = windows.batch(done)
+        arrays, fresh = task.batch(done)
         start = time.perf_counter()
-        loss, grad_norm = trainer.step(mx.array(batch.x), mx.array(batch.y), fresh=batch.fresh)
+        loss, grad_norm = trainer.step(*arrays, fresh=fresh)
         done += 1
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             yield end(done, "diverged", _diverged(done, loss, run))
             return
-        rate = batch.x.size / (time.perf_counter() - start)
-        lr = trainer.optimizer.learning_rate.item()
-        record = StepRecord(done, loss, loss * BITS_PER_NAT, rate, lr, grad_norm)
+        seconds = time.perf_counter() - start
+        record = task.record(done, loss, seconds, trainer.optimizer.learning_rate.item(), grad_norm)
         if run is not None:
             run.log(record)
         yield record
@@ -186,25 +167,18 @@ def train(
         last = done == config.steps
         looks = last or (config.eval_every and done % config.eval_every == 0)
         better = False
-        if looks and corpus.held_out:
-            records = _evaluate(model, corpus, config, done, last)
-            for record_ in records:
-                if run is not None:
-                    run.log(record_)
-                yield record_
-            bits = sum(r.bits_per_byte for r in records) / len(records)
-            better = best is None or bits < best
-            best = bits if better else best
+        records = task.evaluate(model, done, last) if looks else []
+        for record_ in records:
+            if run is not None:
+                run.log(record_)
+            yield record_
+        if records:
+            score = task.score(records)
+            better = score is None or best is None or score < best
+            best = score if better else best
         if last or better or (config.save_every and done % config.save_every == 0):
             yield from save(done, better or best is None)
     yield end(done, "done")
-
-
-def _evaluate(model: Model, corpus: Corpus, config: TrainConfig, step: int, last: bool) -> list[EvalRecord]:
-    most = None if last else config.eval_bytes
-    return [
-        evaluate(model, source, max_bytes=most, step=step, split=split) for split, source in corpus.held_out.items()
-    ]
 
 
 def _diverged(step: int, loss: float, run: Run | None) -> str:

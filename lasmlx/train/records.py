@@ -17,7 +17,8 @@ class StartRecord:
     step: int
     steps: int
     parameters: int
-    train_bytes: int
+    train_size: int
+    unit: str  # of train_size: bytes or sequences
     steps_per_epoch: int
 
 
@@ -47,6 +48,31 @@ class EvalRecord:
 
 
 @dataclass(frozen=True)
+class SequenceStepRecord:
+    """One optimiser step on labelled sequences."""
+
+    step: int  # steps done
+    loss: float  # nats a sequence, or the mean square of the error
+    sequences_per_second: float  # of this step
+    lr: float
+    grad_norm: float  # before clipping
+
+
+@dataclass(frozen=True)
+class SequenceEvalRecord:
+    """Test sequences, each judged after its last element."""
+
+    step: int
+    split: str
+    loss: float
+    measure: Literal["accuracy", "rmse"]
+    score: float
+    sequences: int
+    seconds: float
+    final: bool = False
+
+
+@dataclass(frozen=True)
 class CheckpointRecord:
     """A checkpoint is on the disk."""
 
@@ -66,4 +92,6 @@ class EndRecord:
     message: str = ""
 
 
-Record = StartRecord | StepRecord | EvalRecord | CheckpointRecord | EndRecord
+AnyStep = StepRecord | SequenceStepRecord
+AnyEval = EvalRecord | SequenceEvalRecord
+Record = StartRecord | AnyStep | AnyEval | CheckpointRecord | EndRecord

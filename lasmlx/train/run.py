@@ -18,7 +18,7 @@ from typing import Any
 import mlx.core as mx
 
 from lasmlx.models.files import FileError, load_arrays, save_arrays, write_atomically
-from lasmlx.train.records import EvalRecord, StepRecord
+from lasmlx.train.records import AnyEval, AnyStep, SequenceStepRecord, StepRecord
 
 CHECKPOINT_FILE = "optimizer.safetensors"
 STATE_FILE = "train_state.json"
@@ -96,9 +96,11 @@ class Run:
         except (KeyError, ValueError):
             raise FileError(f"{self.path / CHECKPOINT_FILE} is not a checkpoint of a lasmlx run.") from None
 
-    def log(self, record: StepRecord | EvalRecord) -> None:
+    def log(self, record: AnyStep | AnyEval) -> None:
         """Append a record to ``metrics.jsonl``."""
-        line = {"record": "step" if isinstance(record, StepRecord) else "eval"} | dataclasses.asdict(record)
+        line = {
+            "record": "step" if isinstance(record, StepRecord | SequenceStepRecord) else "eval"
+        } | dataclasses.asdict(record)
         try:
             with (self.path / METRICS_FILE).open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -10,13 +10,15 @@ from typing import Any
 
 import mlx.core as mx
 
-from lasmlx.data import Corpus, corpus_names, load_corpus
+from lasmlx.data import Corpus, DataError, SequenceData, corpus_names, load_corpus, load_sequences, names_sequences
+from lasmlx.data.sequences import PREFIX
 from lasmlx.models import make_model
 from lasmlx.train.config import TrainConfig
-from lasmlx.train.loop import train, training_windows
+from lasmlx.train.loop import train
 from lasmlx.train.recipe import Recipe, load_recipe
 from lasmlx.train.records import Record
 from lasmlx.train.run import CHECKPOINT_FILE, Run, RunError, new_run_path, newest_run
+from lasmlx.train.task import make_task
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class TrainingSession:
 
     recipe: Recipe
     model: Any
-    corpus: Corpus
+    data: Corpus | SequenceData
     run: Run
     resumed: bool
     stop: threading.Event = field(default_factory=threading.Event)
@@ -37,7 +39,7 @@ class TrainingSession:
 
     def records(self) -> Iterator[Record]:
         """Train, yielding records; set ``stop`` to end after the step in hand."""
-        return train(self.model, self.corpus, self.config, self.run, resume=self.resumed, stop=self.stop)
+        return train(self.model, self.data, self.config, self.run, resume=self.resumed, stop=self.stop)
 
 
 def prepare(
@@ -55,11 +57,18 @@ def prepare(
     """
     recipe = load_recipe(name or "las").replace(settings)
     recipe = replace(recipe, data=_absolute(data or recipe.data))
-    corpus = load_corpus(recipe.data)
-    training_windows(corpus, recipe.train)  # too little data is an error before anything is written
-    run = Run.create(out or new_run_path(recipe.name), _describe(recipe, corpus))
+    learnt = _load(recipe.data)
+    if isinstance(learnt, SequenceData):
+        recipe = _fitted(recipe, learnt)
+    elif getattr(recipe.model, "inputs", 0):
+        raise DataError(f"{' '.join(recipe.data)} is bytes: set inputs=0.")
+    make_task(learnt, recipe.train)  # too little data is an error before anything is written
+    run = Run.create(out or new_run_path(recipe.name), _describe(recipe, learnt))
     mx.random.seed(recipe.train.seed)
-    return TrainingSession(recipe, make_model(recipe.model), corpus, run, resumed=False)
+    model = make_model(recipe.model)
+    if isinstance(learnt, SequenceData):
+        model.shift, model.scale = (mx.array(v) for v in learnt.statistics)
+    return TrainingSession(recipe, model, learnt, run, resumed=False)
 
 
 def resume_run(
@@ -82,20 +91,37 @@ def resume_run(
     wanted = stored if name is None else load_recipe(name)
     wanted = replace(wanted, data=_absolute(data or wanted.data))
     _must_match(path, stored.to_dict(), wanted.replace(settings).to_dict())
-    corpus = load_corpus(stored.data)
-    if corpus.fingerprint != run.description["fingerprint"]:
+    learnt = _load(stored.data)
+    if learnt.fingerprint != run.description["fingerprint"]:
         raise RunError(f"the data ({', '.join(stored.data)}) is not what {path} was trained on: it has changed since.")
     mx.random.seed(stored.train.seed)
-    return TrainingSession(stored, make_model(stored.model), corpus, run, resumed=True)
+    return TrainingSession(stored, make_model(stored.model), learnt, run, resumed=True)
 
 
-def _describe(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
-    return {"name": recipe.name} | recipe.to_dict() | {"fingerprint": corpus.fingerprint}
+def _load(data: tuple[str, ...]) -> Corpus | SequenceData:
+    sequences = [spec for spec in data if names_sequences(spec)]
+    if not sequences:
+        return load_corpus(data)
+    if len(data) > 1:
+        raise DataError(f"labelled sequences are not joined: give {sequences[0]} alone.")
+    return load_sequences(data[0])
+
+
+def _fitted(recipe: Recipe, data: SequenceData) -> Recipe:
+    """With the model's inputs and outputs those of the data."""
+    if not hasattr(recipe.model, "inputs"):
+        raise DataError(f"a {recipe.model.model_type} model reads bytes; labelled sequences are for lnn.")
+    return recipe.replace({"model.inputs": data.channels, "model.outputs": data.outputs})
+
+
+def _describe(recipe: Recipe, data: Corpus | SequenceData) -> dict[str, Any]:
+    classes = {"classes": list(data.classes)} if isinstance(data, SequenceData) else {}
+    return {"name": recipe.name} | recipe.to_dict() | {"fingerprint": data.fingerprint} | classes
 
 
 def _absolute(data: tuple[str, ...]) -> tuple[str, ...]:
     """Files by their whole path, so that a run can be resumed from any folder."""
-    return tuple(spec if spec in corpus_names() else _absolute_path(spec) for spec in data)
+    return tuple(spec if spec in corpus_names() or spec.startswith(PREFIX) else _absolute_path(spec) for spec in data)
 
 
 def _absolute_path(spec: str) -> str:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from lasmlx.models.files import write_atomically
 from lasmlx.viz.dt import DtTrace
-from lasmlx.viz.scale import Scale, colour, ink, log_ticks, time_unit
+from lasmlx.viz.scale import LEVEL, Scale, colour, ink, log_ticks, three_digits, time_unit
+from lasmlx.viz.tau import TauTrace
 from lasmlx.viz.text import DOT, byte_signs, text_columns, text_rows
+from lasmlx.viz.trace import LayerTrace
 
 FORMATS = (".png", ".svg")
 WIDTH = 7.2  # inches, a page's text
 TEXT_COLUMNS = 80
 TEXT_ROWS = 12
+CURVES = 12  # channels drawn as curves; more are cells
+COLUMNS = 1200  # of a picture over time
+UNIT_ROWS = 48  # of a heat map, a layer
 ACCENT, BAND, BOUND = "#2f6db5", "#c9d8ea", "#b4541a"
 MONO = {"family": "DejaVu Sans Mono", "size": 6.5, "ha": "center", "va": "center"}
 LIKE = {"␊": "↵", "␍": "←", "␉": "→"}  # what the font has instead
@@ -45,24 +51,43 @@ def dt_figure(trace: DtTrace, title: str = "") -> Any:
     Raises:
         ValueError: matplotlib is missing.
     """
-    matplotlib = _matplotlib()
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    rows = text_rows(trace.data, TEXT_COLUMNS)
-    shown, count = rows[:TEXT_ROWS], len(trace.layers)
-    heights = [0.19 * len(shown), 1.3, 0.8, max(0.5, 0.16 * count), max(1.2, 0.25 * count)]
-    with matplotlib.rc_context(RC):
-        layout: Any = ConstrainedLayoutEngine(hspace=0.01, h_pad=0.06)
-        figure = Figure(figsize=(WIDTH, sum(heights) + 2.6), dpi=200, layout=layout)
-        axes = figure.subplots(5, 1, height_ratios=heights)
-        if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=8, color="#555555")
-        _text(figure, axes[0], trace, shown, more=len(rows) > len(shown))
+    count = len(trace.layers)
+    heights = [_text_height(trace), 1.3, 0.8, max(0.5, 0.16 * count), max(1.2, 0.25 * count)]
+    with _matplotlib().rc_context(RC):
+        figure, axes = _page(heights, title)
+        _text(figure, axes[0], trace)
         _over_time(axes[1], trace)
         _mean(axes[2], trace)
         _heat_map(figure, axes[3], trace)
         _histograms(axes[4], trace)
+    return figure
+
+
+def tau_figure(trace: TauTrace, title: str = "") -> Any:
+    """What was read, tau over time, units x time a layer, and a histogram a layer.
+
+    Returns:
+        A ``matplotlib.figure.Figure``.
+
+    Raises:
+        ValueError: matplotlib is missing.
+    """
+    count = len(trace.layers)
+    channels = 0 if trace.x is None else trace.x.shape[1]
+    read = _text_height(trace) if trace.x is None else min(0.6 + 0.14 * channels, 2.4)
+    heights = [read, 1.3, 0.8, *[max(0.8, 1.8 / count)] * count, max(1.0, 0.4 * count)]
+    with _matplotlib().rc_context(RC):
+        figure, axes = _page(heights, title)
+        if trace.x is None:
+            _text(figure, axes[0], trace)
+        else:
+            _channels(axes[0], trace)
+        _over_time(axes[1], trace)
+        _mean(axes[2], trace)
+        _units(figure, axes[3:-1], trace)
+        _histograms(axes[-1], trace)
+        for bound in trace.bounds or ():
+            axes[-1].axvline(bound / time_unit(trace.range[1])[1], color=BOUND, lw=0.8, ls=(0, (4, 2)))
     return figure
 
 
@@ -101,8 +126,25 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def _text(figure: Any, axes: Any, trace: DtTrace, rows: list[list[tuple[int, int]]], more: bool) -> None:
-    scale, signs = Scale.of(trace.mean), _drawable(byte_signs(trace.data))
+def _page(heights: list[float], title: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout: Any = ConstrainedLayoutEngine(hspace=0.01, h_pad=0.06)
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.52 * len(heights)), dpi=200, layout=layout)
+    if title:
+        figure.suptitle("\n".join(wrap(title, 115)), x=0.01, ha="left", fontsize=8, color="#555555")
+    return figure, figure.subplots(len(heights), 1, height_ratios=heights)
+
+
+def _text_height(trace: LayerTrace) -> float:
+    return 0.19 * min(len(text_rows(trace.data, TEXT_COLUMNS)), TEXT_ROWS)
+
+
+def _text(figure: Any, axes: Any, trace: LayerTrace) -> None:
+    rows = text_rows(trace.data, TEXT_COLUMNS)
+    rows, more = rows[:TEXT_ROWS], len(rows) > TEXT_ROWS
+    scale, signs = trace.scale(trace.mean), _drawable(byte_signs(trace.data))
     colours = colour(scale.share(trace.mean))
     inks = ink(colours) / 255
     cells = np.zeros((len(rows), TEXT_COLUMNS, 4), np.uint8)
@@ -114,35 +156,81 @@ def _text(figure: Any, axes: Any, trace: DtTrace, rows: list[list[tuple[int, int
                 axes.text(x + i - start, y, signs[i], color=inks[i], **MONO)
     axes.imshow(cells, aspect="auto", interpolation="nearest")
     axes.set_axis_off()
-    axes.set_title("Text, mean dt of each byte" + (f" (the first {rows[-1][-1][1]})" if more else ""), y=1)
+    axes.set_title(f"Text, mean {trace.symbol} of each byte" + (f" (the first {rows[-1][-1][1]})" if more else ""), y=1)
     _bar(figure, axes, scale)
 
 
-def _over_time(axes: Any, trace: DtTrace) -> None:
+def _channels(axes: Any, trace: TauTrace) -> None:
+    assert trace.x is not None
+    edges = trace.edges / trace.axis[1]
+    low, high = trace.x.min(axis=0), trace.x.max(axis=0)
+    share = np.where(high > low, (trace.x - low) / np.where(high > low, high - low, 1), 0.5)  # (t, channels)
+    count = share.shape[1]
+    if count <= CURVES:
+        for row, values in enumerate(share.T):
+            axes.stairs(count - 1 - row + 0.06 + 0.88 * values, edges, baseline=None, color="#444444", lw=0.7)
+        axes.set(ylim=(0, count))
+    else:
+        axes.pcolormesh(edges, np.arange(count, -1, -1), colour(share.T, LEVEL), rasterized=True)
+    names = range(0, count, -(-count // CURVES))
+    axes.set_yticks([count - 0.5 - i for i in names], [str(i) for i in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, edges[-1]), xlabel=_time(trace), ylabel="channel")
+    axes.set_title("Input, each channel on its own scale" if count > 1 else "Input")
+    if count == 1 and high > low:
+        axes.set_yticks([0.06, 0.94], [f"{low[0]:.3g}", f"{high[0]:.3g}"])
+        axes.set(ylabel="")
+
+
+def _time(trace: LayerTrace) -> str:
+    name = trace.axis[0]
+    return name if trace.data is not None else f"time, {name}"
+
+
+def _over_time(axes: Any, trace: LayerTrace) -> None:
     unit, second = time_unit(trace.range[1])
-    line = trace.timeline(1200)
-    x = np.repeat(line.edges, 2)[1:-1]
+    line = trace.timeline(COLUMNS)
+    x = np.repeat(line.edges / trace.axis[1], 2)[1:-1]
     low, high, mean = (np.repeat(v, 2) / second for v in (line.low, line.high, line.mean))
-    axes.fill_between(x, low, high, color=BAND, lw=0, label="5 to 95 % of channels")
+    axes.fill_between(x, low, high, color=BAND, lw=0, label=f"5 to 95 % of {trace.units}")
     axes.plot(x, mean, color=ACCENT, lw=0.9, label="mean")
-    for bound, name in zip(trace.bounds or (), ("dt_min", "dt_max"), strict=False):
+    for bound, name in zip(trace.bounds or (), ("min", "max"), strict=False):
         axes.axhline(bound / second, color=BOUND, lw=0.8, ls=(0, (4, 2)))
-        axes.annotate(name, (1.005, bound / second), xycoords=("axes fraction", "data"), va="center", color=BOUND)
+        place = (1.005, bound / second)
+        axes.annotate(f"{trace.symbol}_{name}", place, xycoords=("axes fraction", "data"), va="center", color=BOUND)
     _log_axis(axes.yaxis, *_padded(trace))
-    axes.set(xlim=(0, len(trace.data)), xticklabels=[], ylabel=f"dt, {unit}", title="dt over time")
+    axes.set(xlim=(0, x[-1]), xticklabels=[], ylabel=f"{trace.symbol}, {unit}", title=f"{trace.symbol} over time")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0.1)
 
 
-def _mean(axes: Any, trace: DtTrace) -> None:
-    line = trace.timeline(1200)
-    unit, second = time_unit(float(line.mean.max()))
-    axes.stairs(line.mean / second, line.edges, baseline=None, color=ACCENT, lw=0.9)
-    axes.set(xlim=(0, len(trace.data)), xlabel="byte", ylabel=f"mean dt, {unit}")
+def _mean(axes: Any, trace: LayerTrace) -> None:
+    line = trace.timeline(COLUMNS)
+    edges, (unit, second) = line.edges / trace.axis[1], time_unit(float(line.mean.max()))
+    axes.stairs(line.mean / second, edges, baseline=None, color=ACCENT, lw=0.9)
+    axes.set(xlim=(0, edges[-1]), xlabel=_time(trace), ylabel=f"mean {trace.symbol}, {unit}")
+
+
+def _units(figure: Any, axes: Any, trace: TauTrace) -> None:
+    heat = trace.heat_map(UNIT_ROWS, COLUMNS)
+    edges, scale, rows = heat.edges / trace.axis[1], trace.scale(heat.values), heat.values.shape[1]
+    for layer, place, values, means in zip(trace.layers, axes, heat.values, heat.means, strict=True):
+        place.pcolormesh(edges, np.arange(rows + 1), colour(scale.share(values)), rasterized=True)
+        unit, second = time_unit(float(means.max()))
+        names = range(0, rows, max(1, rows // 4))
+        place.set_yticks([i + 0.5 for i in names], [f"{three_digits(means[i] / second)} {unit}" for i in names])
+        place.tick_params(axis="y", length=0)
+        place.invert_yaxis()
+        place.set(xlim=(0, edges[-1]), ylabel=f"layer {layer}")
+    for place in axes[:-1]:
+        place.set_xticklabels([])
+    axes[-1].set_xlabel(_time(trace))
+    axes[0].set_title("Units over time, by their mean tau", y=1)
+    _bar(figure, axes[0], scale)
 
 
 def _heat_map(figure: Any, axes: Any, trace: DtTrace) -> None:
-    line = trace.timeline(1200)
-    scale, count = Scale.of(line.layers), len(trace.layers)
+    line = trace.timeline(COLUMNS)
+    scale, count = trace.scale(line.layers), len(trace.layers)
     axes.pcolormesh(line.edges, np.arange(count + 1), colour(scale.share(line.layers)), rasterized=True)
     names = range(0, count, max(1, count // 8))
     axes.set_yticks([i + 0.5 for i in names], [str(trace.layers[i]) for i in names])
@@ -153,7 +241,7 @@ def _heat_map(figure: Any, axes: Any, trace: DtTrace) -> None:
     _bar(figure, axes, scale)
 
 
-def _histograms(axes: Any, trace: DtTrace) -> None:
+def _histograms(axes: Any, trace: LayerTrace) -> None:
     unit, second = time_unit(trace.range[1])
     edges, counts = trace.histogram(80)
     shares = counts / counts.max(axis=1, keepdims=True) * 0.88
@@ -167,18 +255,20 @@ def _histograms(axes: Any, trace: DtTrace) -> None:
     axes.set_yticks([len(shares) - 1 - i for i in names], [str(trace.layers[i]) for i in names])
     axes.tick_params(axis="y", length=0)
     _log_axis(axes.xaxis, *_padded(trace))
-    axes.set(xlabel=f"dt, {unit}", ylabel="layer", ylim=(0, len(shares)))
-    axes.set_title("How often each dt occurs, by layer (the line is the mean)")
+    axes.set(xlabel=f"{trace.symbol}, {unit}", ylabel="layer", ylim=(0, len(shares)))
+    axes.set_title(f"How often each {trace.symbol} occurs, by layer (the line is the mean)")
 
 
 def _bar(figure: Any, axes: Any, scale: Scale) -> None:
-    unit, second = time_unit(scale.high)
+    unit, second = time_unit(max(scale.low, scale.high))
     place = axes.inset_axes((0, 1, 1, 0))
     place.set_in_layout(False)
     place.set_axes_locator(lambda _axes, _renderer: _above(figure, axes))
     place.imshow(colour(np.linspace(0, 1, 128))[None], aspect="auto")
     place.set_axis_off()
-    slow, fast = f"slow, {scale.low / second:.3g} {unit}", f"fast, {scale.high / second:.3g} {unit}"
+    slow, fast = (
+        f"{word}, {three_digits(end / second)} {unit}" for word, end in (("slow", scale.low), ("fast", scale.high))
+    )
     for x, side, words in ((-0.05, "right", slow), (1.05, "left", fast)):
         place.text(x, 0.5, words, transform=place.transAxes, ha=side, va="center_baseline", in_layout=False)
 
@@ -195,11 +285,11 @@ def _log_axis(axis: Any, low: float, high: float) -> None:
     _, second = time_unit(high)
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low / second, high / second)})
     ticks = [tick / second for tick in log_ticks(low, high)]
-    axis.set_ticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axis.set_ticks(ticks, [three_digits(tick) for tick in ticks])
     axis.set_ticks([], minor=True)
 
 
-def _padded(trace: DtTrace) -> tuple[float, float]:
+def _padded(trace: LayerTrace) -> tuple[float, float]:
     low, high = trace.range
     margin = (high / low) ** 0.03
     return low / margin, high * margin

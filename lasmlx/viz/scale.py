@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-RAMP = np.array(  # red, orange, yellow, green; ever lighter, so that eyes that mix up red and green see it too
-    [(0x9E, 0x10, 0x30), (0xD8, 0x40, 0x2F), (0xE9, 0x8A, 0x2B), (0xDC, 0xC3, 0x3A), (0x86, 0xEB, 0x8E)], np.float64
+Ramp = tuple[tuple[int, int, int], ...]
+
+SPEED: Ramp = (  # red, orange, yellow, green; ever lighter, so that eyes that mix up red and green see it too
+    (0x9E, 0x10, 0x30),
+    (0xD8, 0x40, 0x2F),
+    (0xE9, 0x8A, 0x2B),
+    (0xDC, 0xC3, 0x3A),
+    (0x86, 0xEB, 0x8E),
 )
+LEVEL: Ramp = ((0x14, 0x22, 0x52), (0x3F, 0x73, 0xB8), (0xE3, 0xEF, 0xFC))  # ever lighter blue
 
 
 @dataclass(frozen=True)
 class Scale:
-    """``share = (v - low) / (high - low)``, clipped to 0 .. 1."""
+    """``share = (v - low) / (high - low)``, clipped to 0 .. 1; ``low`` may be the larger."""
 
     low: float
     high: float
 
     @classmethod
-    def of(cls, values: ArrayLike, low: float = 2, high: float = 98) -> Scale:
+    def of(cls, values: ArrayLike, low: float = 2, high: float = 98) -> Self:
         """Between two percentiles of ``values``."""
         a, b = np.percentile(np.asarray(values), (low, high))
         return cls(float(a), float(b))
@@ -29,16 +37,26 @@ class Scale:
     def share(self, values: ArrayLike) -> NDArray[np.float64]:
         """Where ``values`` are in the range; 0.5 where it has no width."""
         v = np.asarray(values, np.float64)
-        if self.high <= self.low:
+        if self.high == self.low:
             return np.full(v.shape, 0.5)
         return np.clip((v - self.low) / (self.high - self.low), 0.0, 1.0)
 
 
-def colour(share: ArrayLike) -> NDArray[np.uint8]:
-    """From red at 0 over yellow to green at 1: sRGB, (..., 3)."""
-    at = np.clip(np.asarray(share, np.float64), 0.0, 1.0) * (len(RAMP) - 1)
-    stops = np.arange(len(RAMP))
-    return np.stack([np.interp(at, stops, RAMP[:, i]) for i in range(3)], axis=-1).round().astype(np.uint8)
+class LogScale(Scale):
+    """``share = log(v / low) / log(high / low)``, clipped to 0 .. 1; for values above 0."""
+
+    def share(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Where ``values`` are in the range; 0.5 where it has no width."""
+        return Scale(math.log(self.low), math.log(self.high)).share(np.log(np.asarray(values, np.float64)))
+
+
+def colour(share: ArrayLike, ramp: Ramp = SPEED) -> NDArray[np.uint8]:
+    """From red at 0, slow, over yellow to green at 1, fast; or along another ramp: sRGB, (..., 3)."""
+    at = np.clip(np.asarray(share, np.float64), 0.0, 1.0) * (len(ramp) - 1)
+    stops = np.arange(len(ramp))
+    return (
+        np.stack([np.interp(at, stops, values) for values in zip(*ramp, strict=True)], axis=-1).round().astype(np.uint8)
+    )
 
 
 def luminance(rgb: ArrayLike) -> NDArray[np.float64]:
@@ -63,6 +81,11 @@ def time_unit(seconds: float) -> tuple[str, float]:
     return next(((name, size) for name, size in units if seconds >= size), ("ns", 1e-9))
 
 
+def three_digits(value: float) -> str:
+    """``value`` for people: three digits, or all before the point up to a million."""
+    return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def log_ticks(low: float, high: float, most: int = 10) -> list[float]:
     """Round numbers from ``low`` to ``high`` for a logarithmic axis: 1, 2, 5 a decade, fewer where there are many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -73,8 +96,9 @@ def log_ticks(low: float, high: float, most: int = 10) -> list[float]:
     return ticks[:: math.ceil(len(ticks) / most)]
 
 
-def even_ticks(high: int, most: int = 8) -> list[int]:
-    """Multiples of a round step from 0 to below ``high``, at most ``most``."""
-    steps = (d * 10**k for k in range(18) for d in (1, 2, 5))
-    step = next(s for s in steps if math.ceil(high / s) <= max(most, 1))
-    return list(range(0, high, step))
+def even_ticks(high: float, most: int = 8, finest: int = 0) -> list[float]:
+    """Multiples of a round step from 0 to below ``high``, at most ``most``; the step is 10**finest or more."""
+    steps = (d * 10.0**k for k in range(finest, 18) for d in (1, 2, 5))
+    count, step = next((n, s) for s in steps if (n := math.ceil(high / s - 1e-9)) <= max(most, 1))
+    ticks = [step * i for i in range(count)]
+    return [round(tick) for tick in ticks] if finest >= 0 else ticks

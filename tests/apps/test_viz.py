@@ -1,4 +1,4 @@
-"""``las viz dt``: numbers in a pipe, pictures on a terminal, figures in files."""
+"""``las viz dt`` and ``las viz tau``: numbers in a pipe, pictures on a terminal, figures in files."""
 
 import io
 import json
@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from lasmlx.apps import terminal
 from lasmlx.apps.viz import app
 from lasmlx.models import LASConfig, MambaConfig, make_model
+from lasmlx.models.lnn import LNNConfig
 from lasmlx.viz import DtTrace
 
 TEXT = "Call me Ishmael.\nSome years ago"
@@ -158,6 +159,12 @@ def test_no_line_is_wider_than_the_terminal(
     assert any(line.startswith("   1 ms") and "┈" in line for line in lines)
 
 
+def test_a_label_may_stand_at_the_very_end(las: Callable[..., Result], screen: Callable[..., Console]) -> None:
+    screen(80)
+    result = las("--data", "moby-dick", "--bytes", 3001)
+    assert result.exit_code == 0, result.exception
+
+
 @pytest.mark.parametrize("text", ["a", "你好 😀\x00\x1b[31m", "x\n" * 300])
 @pytest.mark.parametrize("width", [10, 80])
 def test_odd_texts(las: Callable[..., Result], screen: Callable[..., Console], text: str, width: int) -> None:
@@ -209,3 +216,176 @@ def test_a_picture_of_the_terminal(las: Callable[..., Result], tmp_path: Path) -
     svg = path.read_text()
     assert "las&#160;viz&#160;dt" in svg and "url(http" not in svg and len(svg) < 120_000
     assert not any(char in svg for char in "▌█⠒")  # drawn, not left to a font
+
+
+LENGTHS = [24, 9, 24, 1]
+
+
+@pytest.fixture(scope="module")
+def lnn_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Liquid networks of bytes and of sequences with 1, 3 and 15 channels, and their data beside them."""
+    mx.random.seed(0)
+    folder = tmp_path_factory.mktemp("lnn")
+    make_model(LNNConfig(hidden=6, layers=2)).save(folder / "bytes")
+    random = np.random.default_rng(0)
+    for channels in (1, 3, 15):
+        run, data = folder / str(channels), folder / f"set{channels}.npz"
+        make_model(LNNConfig(inputs=channels, outputs=2, hidden=6, layers=2, tau_max=5000.0)).save(run)
+        parts: dict[str, Any] = {}
+        for part in ("train", "test"):
+            parts |= {f"x_{part}": random.normal(size=(4, 24, channels)), f"y_{part}": np.array(["up", "down"] * 2)}
+            parts |= {f"dt_{part}": random.exponential(0.01, (4, 24)), f"lengths_{part}": np.array(LENGTHS)}
+        np.savez(data, **parts)
+        (run / "train_state.json").write_text(json.dumps({"data": [str(data)], "classes": ["down", "up"]}))
+    return folder
+
+
+@pytest.fixture
+def tau(lnn_runs: Path) -> Callable[..., Result]:
+    return lambda run, *args: CliRunner().invoke(app, ["tau", "--run", str(lnn_runs / str(run)), *map(str, args)])
+
+
+def test_tau_of_bytes_piped(tau: Callable[..., Result]) -> None:
+    result = tau("bytes", "--text", TEXT)
+    assert result.exit_code == 0, result.exception
+    head, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert head[:6] == ["index", "seconds", "byte", "tau_s", "layer0_s", "layer1_s"]
+    assert head[6:] == ["layer0_p5_s", "layer1_p5_s", "layer0_p95_s", "layer1_p95_s"]
+    assert bytes(int(row[2]) for row in rows) == TEXT.encode()
+    assert [float(row[1]) for row in rows] == list(range(len(TEXT)))
+    for row in rows:
+        mean, first, second, low, _, high, _ = map(float, row[3:])
+        assert mean == pytest.approx((first + second) / 2, rel=1e-4) and 1 <= low < first < high <= 100
+
+
+def test_tau_of_bytes_of_data(tau: Callable[..., Result], tmp_path: Path) -> None:
+    assert len(tau("bytes").stdout.splitlines()) == 321
+    assert len(tau("bytes", "--data", "val", "--bytes", 70).stdout.splitlines()) == 71
+
+
+def test_tau_of_a_sequence_as_json(tau: Callable[..., Result], lnn_runs: Path) -> None:
+    from lasmlx.data import load_sequences
+    from lasmlx.models import load
+
+    result = tau(3, "--sequence", 1, "--json", "--layer", 1)
+    *rows, summary = map(json.loads, result.stdout.splitlines())
+    test = load_sequences(str(lnn_runs / "set3.npz")).test
+    y, _, taus = load(lnn_runs / "3").trace(mx.array(test.x[1:2, :9]), dt=mx.array(test.dt[1:2, :9]))
+    assert [row["seconds"] for row in rows] == pytest.approx([0, *np.cumsum(test.dt[1, :8])], rel=1e-4)
+    assert [row["layers_s"] for row in rows] == [[pytest.approx(v, rel=1e-4)] for v in np.array(taus[1][0]).mean(1)]
+    assert [row["tau_s"] for row in rows] == [row["layers_s"][0] for row in rows]
+    p95 = np.percentile(np.array(taus[1][0]), 95, axis=1)
+    assert [row["layers_p95_s"] for row in rows] == [[pytest.approx(v, rel=1e-4)] for v in p95]
+    said = ["down", "up"][int(np.array(y)[0, -1].argmax())]
+    assert (summary["sequence"], summary["class"], summary["said"]) == (1, "down", said) and 0.5 <= summary["sure"] <= 1
+    assert summary["elements"] == 9 and summary["seconds"] == pytest.approx(test.dt[1, :9].sum(), rel=1e-4)
+    assert summary["bounds_s"] == [1.0, 5000.0] and [layer["layer"] for layer in summary["layers"]] == [1]
+
+
+def test_tau_of_other_data_and_of_values(tau: Callable[..., Result], lnn_runs: Path, tmp_path: Path) -> None:
+    x, y = np.ones((2, 5, 3)), np.array([[0.5, 2.0], [1.0, 3.0]])
+    np.savez(tmp_path / "v.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    make_model(LNNConfig(inputs=3, outputs=2, hidden=6, cell="soft")).save(tmp_path / "m")
+    result = tau(tmp_path / "m", "--data", tmp_path / "v.npz", "--sequence", 1, "--json")
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["values"] == [1, 3] and len(summary["said"]) == 2 and summary["bounds_s"] == [1.0, None]
+    summary = json.loads(tau(3, "--data", lnn_runs / "set3.npz", "--json").stdout.splitlines()[-1])
+    assert summary["sequence"] == 0 and summary["class"] == "up"
+
+
+@pytest.mark.parametrize(
+    ("run", "args", "message"),
+    [
+        (3, ["--sequence", 4], "--sequence is 4, expected 0 to 3: set3 has 4 to test"),
+        (3, ["--sequence", -1], "--sequence is -1, expected 0 to 3"),
+        (3, ["--layer", 2], r"layer is 2, expected 0 to 1\."),
+        (3, ["--text", "a"], "reads sequences, not bytes: --text does not go"),
+        (3, ["--data", "val"], r"--data is 'val', expected ucr:NAME or FILE\.npz"),
+        (3, ["--data", "gone.npz"], r"there is no file gone\.npz"),
+        (3, ["--data", "{lnn}/set1.npz"], "the sequences of set1 have 1 channels, this model reads 3"),
+        (3, ["--save", "a.pdf"], r"saved as \.png or \.svg"),
+        ("bytes", ["--sequence", 0], "reads bytes, not sequences"),
+        ("bytes", ["--data", "x.npz"], r"reads bytes, not sequences as in x\.npz"),
+        ("bytes", ["--text", ""], "--text is empty"),
+        ("bytes", ["--text", "a", "--data", "val"], "--text and --data were given"),
+    ],
+)
+def test_mistakes_of_tau(tau: Callable[..., Result], lnn_runs: Path, run: Any, args: list[Any], message: str) -> None:
+    result = tau(run, *(str(arg).format(lnn=lnn_runs) for arg in args))
+    assert isinstance(result.exception, ValueError) and result.stdout == ""
+    with pytest.raises(ValueError, match=message):
+        raise result.exception
+
+
+def test_the_wrong_command_names_the_right_one(run: Path, lnn_runs: Path) -> None:
+    for command, folder, words in (("tau", run, "`las viz dt`"), ("dt", lnn_runs / "bytes", "`las viz tau`")):
+        result = CliRunner().invoke(app, [command, "--run", str(folder), "--text", "a"])
+        assert isinstance(result.exception, ValueError) and words in str(result.exception)
+
+
+def test_a_run_whose_data_is_gone(tau: Callable[..., Result], lnn_runs: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(lnn_runs / "1", tmp_path / "m")
+    state = tmp_path / "m" / "train_state.json"
+    state.write_text(json.dumps({"data": ["away.npz"]}))
+    message = str(tau(tmp_path / "m").exception)
+    assert "cannot be had: there is no file away.npz." in message and "--data" in message
+    state.unlink()
+    assert "does not say what it was trained on: name sequences with --data" in str(tau(tmp_path / "m").exception)
+
+
+@pytest.mark.parametrize("run", ["bytes", 1, 3, 15])
+@pytest.mark.parametrize(("width", "options"), [(40, {}), (60, {"color_system": None}), (200, {"no_color": True})])
+def test_the_page_of_tau_fits(
+    tau: Callable[..., Result], screen: Callable[..., Console], run: Any, width: int, options: dict[str, Any]
+) -> None:
+    from rich.cells import cell_len
+
+    console = screen(width, **options)
+    assert tau(run).exit_code == 0
+    lines = plain(printed(console))
+    assert max(map(cell_len, lines)) <= width and len(lines) <= 45
+    read = "Text, mean tau" if run == "bytes" else "Input"
+    for title in (read, "tau over time", "the mean, enlarged", "Units over time", "How often each tau occurs"):
+        assert sum(title in line for line in lines) == 1
+    assert sum(line.startswith("layer 1") for line in lines) == 2  # of the heat map and of the histograms
+    assert any(
+        f"bounds 1{and_} {100 if run == 'bytes' else 5000} s" in line for line in lines for and_ in (",", " and")
+    )
+    assert run != "bytes" or any(line.startswith("  100 s┤┈") for line in lines)
+    assert sum(line.count("╋") for line in lines) == 3  # in the legend, at tau_min and at tau_max
+    if run == 15:
+        assert any(f"… and {15 - sum(line.startswith('    x ') for line in lines)} channels" in line for line in lines)
+    if run != "bytes":
+        assert sum(line.strip().startswith(("0 s", "0 ms")) for line in lines) == 2
+        assert "(model: " in " ".join(lines[:3])
+
+
+def test_slow_units_are_red(tau: Callable[..., Result], screen: Callable[..., Console]) -> None:
+    from lasmlx.viz import colour
+
+    console = screen(100)
+    tau(3, "--layer", 0)
+    lines = printed(console).splitlines()
+    top = next(line for line in lines if "layer 0" in line and "▌" in line)
+    last = lines[next(i for i, line in enumerate(lines) if "└┬" in line and "▌" in lines[i - 1]) - 1]
+    assert ";48;2;{};{};{}m".format(*colour(0.0)) in top and ";48;2;{};{};{}m".format(*colour(1.0)) in last
+
+
+def test_a_figure_of_tau(tau: Callable[..., Result], tmp_path: Path) -> None:
+    png, svg = tmp_path / "tau.png", tmp_path / "tau.svg"
+    assert tau(3, "--save", png).exit_code == 0
+    assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") and len(png.read_bytes()) > 20_000
+    assert "exists already" in str(tau(3, "--save", png).exception)
+    assert tau(3, "--save", png, "--force").exit_code == 0
+    result = tau("bytes", "--text", TEXT, "--save", svg)
+    assert result.stdout == "" and f"wrote {svg}" in result.stderr and "</svg>" in svg.read_text()
+
+
+def test_a_cell_is_as_wide_as_it_lasts() -> None:
+    from lasmlx.apps.viz_cells import heat_row
+
+    share, edges = np.array([0.0, 1.0, 0.5]), np.array([0.0, 3.0, 3.0, 4.0])  # the second lasts no time
+    assert heat_row(share, edges, 8, coloured=False).plain == "      ▒▒"
+    assert heat_row(share[:2], edges[[0, 1, 3]], 8, coloured=False).plain == "      ██"

@@ -93,7 +93,7 @@ def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
     ("values", "message"),
     [
         ({"model_type": "mambo"}, r"model_type 'mambo' is unknown; did you mean 'mamba'\?"),
-        ({"model_type": "gpt"}, r"model_type 'gpt' is unknown; known are las, mamba"),
+        ({"model_type": "gpt"}, r"model_type 'gpt' is unknown; known are las, lnn, lstm, mamba"),
         ({}, r"model_type None is unknown; known are las"),
         ({"model_type": ["las"]}, r"model_type \['las'\] is unknown"),
         ({"model_type": {}}, r"model_type \{\} is unknown"),

@@ -40,7 +40,19 @@ CASES = [
     ("causal_conv1d", "backward", {"K": 1, "SPAN": 32, "SILU": False}),
 ]
 FLOAT = {"h_last", "gA", "gB", "gC", "gD", "gh0", "gweight", "gbias"}  # outputs that are float32 whatever goes in
-TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW"}
+TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "liquid_scan": "", "ltc_scan": ""}
+LIQUID = [
+    *(
+        ("liquid_scan", name, {"H": 37, "M": m, "K": 3, "SOLVER": solver, "SOFT": m != 37, "ROWS": 4, "UNITS": 64})
+        for name in ("forward", "backward")
+        for solver, m in ((0, 5), (1, 37), (2, 5))
+    ),
+    *(
+        ("ltc_scan", name, {"H": 37, "K": 3, "SOLVER": solver, "ROWS": rows, "UNITS": 64})
+        for name in ("forward", "backward")
+        for solver, rows in ((0, 1), (1, 4), (2, 2))
+    ),
+]
 
 
 def cuda_text(op: str, name: str, constants: dict[str, Any], dtype: str) -> str:
@@ -93,6 +105,12 @@ def compile_log(nvrtc: ctypes.CDLL, text: str, architecture: str) -> str:
 def test_compiles(nvrtc: ctypes.CDLL, op: str, name: str, constants: dict[str, Any], dtype: str) -> None:
     for architecture in ARCHITECTURES:
         assert not compile_log(nvrtc, cuda_text(op, name, constants, dtype), architecture)
+
+
+@pytest.mark.parametrize(("op", "name", "constants"), LIQUID)
+def test_liquid_kernels_compile(nvrtc: ctypes.CDLL, op: str, name: str, constants: dict[str, Any]) -> None:
+    for architecture in ARCHITECTURES:
+        assert not compile_log(nvrtc, cuda_text(op, name, constants, "float"), architecture)
 
 
 def test_a_fault_is_seen(nvrtc: ctypes.CDLL) -> None:

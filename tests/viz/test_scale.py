@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasmlx.viz import Scale, colour, even_ticks, ink, log_ticks, luminance, time_unit
+from lasmlx.viz import LEVEL, LogScale, Scale, colour, even_ticks, ink, log_ticks, luminance, three_digits, time_unit
 
 
 def test_the_ramp_goes_from_red_to_green_and_grows_lighter() -> None:
@@ -52,3 +52,27 @@ def test_even_ticks(high: int, most: int) -> None:
     ticks = even_ticks(high, most)
     assert ticks[0] == 0 and len(ticks) <= most and ticks[-1] < high
     assert len(set(np.diff(ticks).tolist())) <= 1
+
+
+def test_even_ticks_finer_than_one() -> None:
+    assert even_ticks(0.5, most=5, finest=-3) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert even_ticks(3, most=10, finest=-3)[1] == 0.5 and even_ticks(3, most=10) == [0, 1, 2]
+
+
+def test_a_scale_may_be_logarithmic_or_upside_down() -> None:
+    assert LogScale(1, 100).share([0.1, 1, 10, 100, 200]) == pytest.approx([0, 0, 0.5, 1, 1])
+    assert LogScale(100, 1).share([100, 10, 1]) == pytest.approx([0, 0.5, 1])
+    assert Scale(4, 2).share([5, 4, 3.5, 2, 1]).tolist() == [0, 0, 0.25, 1, 1]
+    assert LogScale(3, 3).share([3, 9]).tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0123456, "0.0123"), (99.96, "100"), (999.7, "1000"), (-54321, "-54321"), (2e6, "2e+06")]
+)
+def test_three_digits(value: float, text: str) -> None:
+    assert three_digits(value) == text
+
+
+def test_other_ramps() -> None:
+    light = luminance(colour(np.linspace(0, 1, 50), LEVEL))
+    assert tuple(colour(0.0, LEVEL)) == LEVEL[0] and (np.diff(light) > 0).all()

@@ -1,0 +1,94 @@
+"""What the recurrent families share: cells on top of each other, over bytes or over vectors at any times."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from lasmlx.layers import LookupEmbedding, RMSNorm, Stack
+from lasmlx.models.config import Config
+from lasmlx.models.model import Model
+from lasmlx.ops import time_steps
+
+
+class SequenceState(NamedTuple):
+    """The states of the cells, and the sums whose quotient is the mean over time."""
+
+    cells: tuple[Any, ...]
+    total: mx.array  # (b, hidden), h dt summed
+    seconds: mx.array  # (b, 1)
+
+
+class RecurrentByteModel(Model):
+    """Bytes (b, t) to logits of the next byte (b, t, 256): embedding, cells, norm, head.
+
+    Args:
+        stack: cells from ``config.hidden`` to ``config.hidden``; a byte lasts ``config.dt`` seconds.
+    """
+
+    def __init__(self, config: Config, stack: Stack) -> None:
+        super().__init__(config)
+        self.embedding = LookupEmbedding(self.config.hidden)
+        self.stack = stack
+        self.norm = RMSNorm(self.config.hidden)
+        self.head = nn.Linear(self.config.hidden, 256, bias=False)
+
+    def init_state(self, b: int) -> Any:
+        """The state before the first byte, for a batch of b."""
+        return self.stack.init_state(b)
+
+    def __call__(self, x: mx.array, state: Any = None) -> tuple[mx.array, Any]:
+        """Logits of the byte after each byte, and the state after the last."""
+        h, state = self.stack(self.embedding(x), state, dt=self.config.dt)
+        return self.head(self.norm(h)), state
+
+
+class RecurrentSequenceModel(Model):
+    """Vectors (b, t, inputs) to what is known of the sequence after each of them, (b, t, outputs).
+
+    ``y_i = W m_i + b`` with ``m_i`` the mean over time of the last layer's h so far, ``sum h dt / sum dt``: an element
+    counts for as long as it lasts. Inputs are scaled by the mean and deviation of the training data, kept beside the
+    weights.
+
+    Args:
+        stack: cells from ``config.inputs`` to ``config.hidden``.
+    """
+
+    def __init__(self, config: Config, stack: Stack) -> None:
+        super().__init__(config)
+        self.shift = mx.zeros((self.config.inputs,))
+        self.scale = mx.ones((self.config.inputs,))
+        self.stack = stack
+        self.head = nn.Linear(self.config.hidden, self.config.outputs)
+        self.freeze(recurse=False, keys=["shift", "scale"])
+
+    def init_state(self, b: int) -> SequenceState:
+        """The state before the first element, for a batch of b."""
+        return SequenceState(self.stack.init_state(b), mx.zeros((b, self.config.hidden)), mx.zeros((b, 1)))
+
+    def __call__(
+        self, x: mx.array, state: SequenceState | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
+    ) -> tuple[mx.array, SequenceState]:
+        """What is known after each element, and the state after the last.
+
+        Args:
+            x: (b, t, inputs).
+            dt: seconds each element lasts, see :func:`lasmlx.ops.time_steps`.
+            mask: (b, t), bool; False behind the end of a sequence: y then repeats what it was there.
+        """
+        state = self.init_state(x.shape[0]) if state is None else state
+        h, cells = self.stack(self._scaled(x), state.cells, dt=dt, mask=mask)
+        return self._read(h, cells, state, time_steps(dt, *x.shape[:2], mask=mask))
+
+    def _scaled(self, x: mx.array) -> mx.array:
+        return (x - self.shift) / self.scale
+
+    def _read(
+        self, h: mx.array, cells: tuple[Any, ...], state: SequenceState, seconds: mx.array
+    ) -> tuple[mx.array, SequenceState]:
+        totals = state.total[:, None] + mx.cumsum(h * seconds, 1)  # (b, t, hidden)
+        passed = state.seconds[:, None] + mx.cumsum(seconds, 1)  # (b, t, 1)
+        mean = totals / mx.maximum(passed, 1e-12)
+        return self.head(mean), SequenceState(cells, totals[:, -1], passed[:, -1])

@@ -1,0 +1,200 @@
+"""What a run learns: how its data becomes batches, a loss, and a look at what was held out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+import mlx.core as mx
+import numpy as np
+
+from lasmlx.data import Corpus, DataError, SequenceData, SequenceSet, Windows
+from lasmlx.ops import cross_entropy
+from lasmlx.train.config import TrainConfig
+from lasmlx.train.evaluate import evaluate
+from lasmlx.train.records import (
+    BITS_PER_NAT,
+    AnyStep,
+    EvalRecord,
+    SequenceEvalRecord,
+    SequenceStepRecord,
+    StepRecord,
+)
+
+
+class Task(Protocol):
+    """The part of a run that knows what its data is."""
+
+    size: int  # bytes or sequences to train on
+    unit: str  # what is counted
+    steps_per_epoch: int
+
+    def batch(self, step: int) -> tuple[list[mx.array], bool]:
+        """The arrays of a step, batch first, and whether they start anew: a pure function of the step."""
+
+    def initial_state(self, model: Any, b: int) -> Any:
+        """What is carried from batch to batch."""
+
+    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+        """The mean loss, and the state to carry on."""
+
+    def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> AnyStep:
+        """What to report of a step."""
+
+    def evaluate(self, model: Any, step: int, last: bool) -> list[Any]:
+        """What was held out, a record a split."""
+
+    def score(self, records: list[Any]) -> float | None:
+        """By which the best model is kept, lower is better; None keeps the last."""
+
+
+class ByteTask:
+    """Predict each byte from those before it; the state is carried through stretches of the corpus."""
+
+    unit = "bytes"
+
+    def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
+        lanes = config.batch_size * config.accumulate
+        self._windows = Windows(corpus.train, lanes, config.seq_len, config.seed, config.carry)
+        self._corpus, self._config = corpus, config
+        self.size, self.steps_per_epoch = len(corpus.train), self._windows.steps_per_epoch
+
+    def batch(self, step: int) -> tuple[list[mx.array], bool]:
+        """Windows and the windows a byte later, (b accumulate, t)."""
+        batch = self._windows.batch(step)
+        return [mx.array(batch.x), mx.array(batch.y)], batch.fresh
+
+    def initial_state(self, model: Any, b: int) -> Any:
+        """The model's state before the first byte."""
+        return initial_byte_state(model, b)
+
+    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+        """Nats a byte."""
+        return byte_loss(model, arrays, state)
+
+    def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> StepRecord:
+        """In bits a byte."""
+        rate = self._config.batch_size * self._config.accumulate * self._config.seq_len / seconds
+        return StepRecord(step, loss, loss * BITS_PER_NAT, rate, lr, grad_norm)
+
+    def evaluate(self, model: Any, step: int, last: bool) -> list[EvalRecord]:
+        """A share of each split while training, all of it at the end."""
+        most = None if last else self._config.eval_bytes
+        splits = self._corpus.held_out.items()
+        return [evaluate(model, source, max_bytes=most, step=step, split=split) for split, source in splits]
+
+    def score(self, records: list[EvalRecord]) -> float | None:
+        """Bits a byte, the mean over the splits."""
+        return sum(r.bits_per_byte for r in records) / len(records)
+
+
+class SequenceTask:
+    """Say the class, or the values, of each sequence after its last element.
+
+    The last model is kept and not the best on the test set, which would make the test set part of the training.
+    """
+
+    unit = "sequences"
+
+    def __init__(self, data: SequenceData, config: TrainConfig) -> None:
+        self._data, self._config = data, config
+        self._rows = config.batch_size * config.accumulate
+        self.size, self.steps_per_epoch = len(data.train), len(data.train) // self._rows
+        if not self.steps_per_epoch:
+            raise DataError(
+                f"{data.name} has {self.size} sequences to train on, a step takes {self._rows}: lower the batch size."
+            )
+
+    def batch(self, step: int) -> tuple[list[mx.array], bool]:
+        """x, dt, mask, lengths and y of a step's sequences; every epoch has an order of its own."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self._config.seed, epoch]).permutation(self.size)
+        rows = order[within * self._rows : (within + 1) * self._rows]
+        return _arrays(self._data.train.take(rows)), True
+
+    def initial_state(self, model: Any, b: int) -> Any:
+        """Nothing is carried."""
+        return []
+
+    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+        """Nats a sequence, or the mean square of the error."""
+        y = answers(model, *arrays[:4])
+        return _losses(y, arrays[4]).mean(), state
+
+    def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> SequenceStepRecord:
+        """The loss alone: the score takes another pass."""
+        return SequenceStepRecord(step, loss, self._rows / seconds, lr, grad_norm)
+
+    def evaluate(self, model: Any, step: int, last: bool) -> list[SequenceEvalRecord]:
+        """The whole test set."""
+        return [replace(evaluate_sequences(model, self._data), step=step, final=last)]
+
+    def score(self, records: list[SequenceEvalRecord]) -> float | None:
+        """None."""
+        return None
+
+
+def evaluate_sequences(model: Any, data: SequenceData, *, batch_size: int = 64) -> SequenceEvalRecord:
+    """Loss, and accuracy or root mean square error, over the whole test set.
+
+    Raises:
+        DataError: the model reads other vectors or says other things.
+    """
+    read, said = getattr(model.config, "inputs", 0), getattr(model.config, "outputs", 0)
+    if (read, said) != (data.channels, data.outputs):
+        raise DataError(
+            f"{data.name} has {data.channels} channels and {data.outputs} outputs, the model {read} and {said}."
+        )
+    start, test = time.perf_counter(), data.test
+    losses, outputs = [], []
+    for first in range(0, len(test), batch_size):
+        *inputs, y = _arrays(test.take(np.arange(first, min(first + batch_size, len(test)))))
+        output = answers(model, *inputs)
+        losses.append(np.array(_losses(output, y)))
+        outputs.append(np.array(output))
+    all_said = np.concatenate(outputs)
+    if data.classes:
+        score = float((all_said.argmax(-1) == test.y).mean())
+    else:
+        score = float(np.sqrt(((all_said - test.y) ** 2).mean()))
+    measure: Literal["accuracy", "rmse"] = "accuracy" if data.classes else "rmse"
+    mean, seconds = float(np.concatenate(losses).mean()), time.perf_counter() - start
+    return SequenceEvalRecord(0, "test", mean, measure, score, len(test), seconds, final=True)
+
+
+def _losses(y: mx.array, expected: mx.array) -> mx.array:
+    """Of classes nats, of values the mean square."""
+    return mx.square(y - expected).mean(-1) if expected.ndim == y.ndim else cross_entropy(y, expected)
+
+
+def initial_byte_state(model: Any, b: int) -> Any:
+    """The state before the first byte, for a batch of b."""
+    return model.init_state(b)
+
+
+def byte_loss(model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+    """Nats a byte of windows x and of y, a byte later, and the state after them."""
+    x, y = arrays
+    logits, state = model(x, state)
+    return cross_entropy(logits, y).mean(), state
+
+
+def answers(model: Any, x: mx.array, dt: mx.array, mask: mx.array, lengths: mx.array) -> mx.array:
+    """What the model says after the last element of each sequence, (b, outputs)."""
+    y, _ = model(x, dt=dt, mask=mask)
+    return mx.take_along_axis(y, (lengths - 1)[:, None, None], 1)[:, 0]
+
+
+def make_task(data: Corpus | SequenceData, config: TrainConfig) -> Task:
+    """The task that goes with the data.
+
+    Raises:
+        DataError: there is too little of it.
+    """
+    return SequenceTask(data, config) if isinstance(data, SequenceData) else ByteTask(data, config)
+
+
+def _arrays(part: SequenceSet) -> list[mx.array]:
+    return [mx.array(v) for v in (part.x, part.dt, part.mask, part.lengths, part.y)]
