@@ -130,6 +130,26 @@ def tau(
     _hand_over(console, trace, title, (viz_tau.show, tau_figure), target, reading.facts)
 
 
+@app.command()
+def wiring(
+    kind: Annotated[str, typer.Argument(help="auto-ncp, full or random.")] = "auto-ncp",
+    inputs: Annotated[int, typer.Option(min=1, help="Sensory neurons.")] = 8,
+    units: Annotated[int, typer.Option(min=1, help="Neurons.")] = 32,
+    outputs: Annotated[int, typer.Option(min=1, help="Motor neurons.")] = 4,
+    sparsity: Annotated[float, typer.Option(help="Share of synapses that are absent.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Of the synapses and their signs.")] = 0,
+) -> None:
+    """Who talks to whom in a wiring of neurons: layers, signs, density.
+
+    Example: las viz wiring auto-ncp --units 24 --outputs 3
+    """
+    from lasmlx.apps import viz_wiring
+    from lasmlx.apps.terminal import stdout
+
+    made = viz_wiring.make_wiring(kind, inputs, units, outputs, sparsity, seed)  # type: ignore[arg-type]
+    viz_wiring.show(stdout(), made, f"{kind}: {inputs} inputs, {units} neurons, {outputs} outputs, seed {seed}")
+
+
 def _hand_over(
     console: Console,
     trace: DtTrace | TauTrace,

@@ -13,10 +13,12 @@ import pytest
 
 from lasmlx.benchmark import (
     LatencyRow,
+    LTCRow,
     Note,
     ParityError,
     PeerError,
     ScanRow,
+    SequenceRow,
     StepRow,
     Timing,
     TrainRow,
@@ -24,7 +26,9 @@ from lasmlx.benchmark import (
     machine,
     measure,
     measure_latency,
+    measure_ltc,
     measure_scan,
+    measure_sequences,
     measure_step,
     measure_together,
     measure_training,
@@ -35,6 +39,7 @@ from lasmlx.benchmark import (
     scan,
     training,
 )
+from lasmlx.data import SequenceData, SequenceSet
 from lasmlx.models import LASConfig
 from lasmlx.ops import selective_scan
 from lasmlx.train import TrainConfig
@@ -255,3 +260,31 @@ def test_commit(tmp_path: Path) -> None:
     assert commit and not commit.endswith("-dirty")
     (tmp_path / "__init__.py").write_text("1")
     assert machine._commit(tmp_path) == f"{commit}-dirty"
+
+
+def test_ltc_rows_are_checked_before_they_are_timed() -> None:
+    rows = [r for r in measure_ltc((2, 3, 4, 5), repeats=3, budget_seconds=0) if isinstance(r, LTCRow)]
+    assert [r.impl for r in rows] == ["lasmlx auto", "mlx loop"]
+    assert all(r.error <= 2e-5 for r in rows) and rows[0].ratio_forward == 1
+    with pytest.raises(ValueError, match=r"shape is \(2, 3, 0, 5\), expected b, t, inputs, units"):
+        list(measure_ltc((2, 3, 0, 5)))
+
+
+def test_sequence_rows_have_a_score_a_seed() -> None:
+    x = np.sin(np.arange(12) * np.where(np.arange(16) % 2, 2.0, 0.4)[:, None]).astype(np.float32)[..., None]
+    part = SequenceSet(x, np.full(16, 12), np.ones((16, 12), np.float32), np.arange(16) % 2)
+    data = SequenceData("waves", part, part, ("slow", "fast"))
+    quick = TrainConfig(steps=15, batch_size=8, lr=2e-2, warmup=2)
+    found = measure_sequences(data, models=["liquid", "lstm"], dropped=[0, 0.5], seeds=2, training=quick)
+    rows = [r for r in found if isinstance(r, SequenceRow)]
+    assert [(r.model, r.dropped, len(r.scores)) for r in rows] == [
+        ("liquid", 0, 2),
+        ("lstm", 0, 2),
+        ("liquid", 0.5, 2),
+        ("lstm", 0.5, 2),
+    ]
+    assert rows[0].mean == pytest.approx(sum(rows[0].scores) / 2) and rows[0].mean > 0.9
+    again = measure_sequences(data, models=["liquid"], seeds=2, training=quick)
+    assert next(r for r in again if isinstance(r, SequenceRow)).scores == rows[0].scores
+    with pytest.raises(ValueError, match="expected some of liquid, soft, ltc, cfc, lstm"):
+        list(measure_sequences(data, models=["gru"]))
