@@ -129,7 +129,7 @@ class CfCCell(nn.Module):
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, mx.array, mx.array]:
         """As calling, with the head's time constants tau (b, t, hidden), seconds, beside."""
-        x = checked_input("CfCCell", x, self._inputs, mask)
+        x = checked_input("CfCCell", x, self._inputs, mask, dt)
         b, t, _ = x.shape
         h = self.init_state(b) if state is None else state
         if h.shape != (b, self._hidden):
@@ -191,7 +191,7 @@ class WiredCfCCell(nn.Module):
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, mx.array, mx.array]:
         """As calling, with the heads' time constants tau (b, t, units), seconds, in the order of the state, beside."""
-        x = checked_input("WiredCfCCell", x, self._inputs, mask)
+        x = checked_input("WiredCfCCell", x, self._inputs, mask, dt)
         state = self.init_state(x.shape[0]) if state is None else state
         if state.shape != (x.shape[0], self._ends[-1]):
             raise ValueError(f"WiredCfCCell: state has shape {state.shape}, expected {(x.shape[0], self._ends[-1])}.")

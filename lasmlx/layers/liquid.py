@@ -16,7 +16,7 @@ from lasmlx.ops.liquid_scan import adaptive_liquid_scan, liquid_scan
 from lasmlx.ops.liquid_scan import tau_along as liquid_tau_along
 from lasmlx.ops.ltc_scan import Leak, Synapses, adaptive_ltc_scan, ltc_scan
 from lasmlx.ops.ltc_scan import tau_along as ltc_tau_along
-from lasmlx.ops.ode import Solver, check_mask, check_solver, time_steps
+from lasmlx.ops.ode import Solver, check_finite, check_mask, check_solver, time_steps
 
 
 class BoundedTau(nn.Module):
@@ -107,6 +107,9 @@ class LiquidCell(nn.Module):
         Args:
             dt: seconds each element lasts, see :func:`lasmlx.ops.ode.time_steps`.
             mask: (b, t), bool; where it is False the element is not there: h stays and y repeats it.
+
+        Raises:
+            ValueError: a shape is not as above, or x or dt is not finite; SolverError: see :class:`Adaptive`.
         """
         y, last, _ = self._scan(x, state, dt, mask)
         return y, last
@@ -116,7 +119,7 @@ class LiquidCell(nn.Module):
     ) -> tuple[mx.array, mx.array, mx.array]:
         """As calling, with the time constants tau (b, t, hidden), seconds, at the start of each element beside."""
         y, last = self(x, state, dt=dt, mask=mask)
-        return y, last, liquid_tau_along(self.tau(checked_input("LiquidCell", x, self.W.shape[1], mask)), y, state)
+        return y, last, liquid_tau_along(self.tau(_present(x, mask)), y, state)
 
     def counted(
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
@@ -128,7 +131,7 @@ class LiquidCell(nn.Module):
     def _scan(
         self, x: mx.array, state: mx.array | None, dt: Any, mask: mx.array | None
     ) -> tuple[mx.array, mx.array, mx.array | None]:
-        x = checked_input("LiquidCell", x, self.W.shape[1], mask)
+        x = checked_input("LiquidCell", x, self.W.shape[1], mask, dt)
         u, tau = x @ self.W.T + self.b, self.tau(x)
         if isinstance(self._solver, Adaptive):
             return adaptive_liquid_scan(u, self.U, tau, state, dt, mask=mask, adaptive=self._solver)
@@ -182,7 +185,7 @@ class LTCCell(nn.Module):
     ) -> tuple[mx.array, mx.array, mx.array]:
         """As calling, with the time constants tau (b, t, units), seconds, at the start of each element beside."""
         h, last, _ = self._scan(x, state, dt, mask)
-        return self._output(h), last, ltc_tau_along(*self._network(x, mask), h, state)
+        return self._output(h), last, ltc_tau_along(*self._network(_present(x, mask)), h, state)
 
     def counted(
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
@@ -194,14 +197,13 @@ class LTCCell(nn.Module):
     def _scan(
         self, x: mx.array, state: mx.array | None, dt: Any, mask: mx.array | None
     ) -> tuple[mx.array, mx.array, mx.array | None]:
-        network = self._network(x, mask)
+        network = self._network(checked_input("LTCCell", x, self.input_w.shape[0], mask, dt))
         if isinstance(self._solver, Adaptive):
             return adaptive_ltc_scan(*network, state, dt, mask=mask, adaptive=self._solver)
         h, last = ltc_scan(*network, state, dt, mask=mask, solver=self._solver, substeps=self._substeps)
         return h, last, None
 
-    def _network(self, x: mx.array, mask: mx.array | None) -> tuple[mx.array, Synapses, Synapses, Leak]:
-        x = checked_input("LTCCell", x, self.input_w.shape[0], mask)
+    def _network(self, x: mx.array) -> tuple[mx.array, Synapses, Synapses, Leak]:
         sensory_w = nn.softplus(self.sensory_w) * self._sensory_present
         sensory = Synapses(sensory_w, self.sensory_mu, self.sensory_sigma, self.sensory_erev)
         recurrent = Synapses(nn.softplus(self.w) * self._present, self.mu, self.sigma, self.erev)
@@ -212,14 +214,19 @@ class LTCCell(nn.Module):
         return h[..., : self.output_w.shape[0]] * self.output_w + self.output_b
 
 
-def checked_input(cell: str, x: mx.array, inputs: int, mask: mx.array | None) -> mx.array:
-    """x (b, t, inputs), zero where the mask is False, so that no padding reaches a gradient."""
+def checked_input(cell: str, x: mx.array, inputs: int, mask: mx.array | None, dt: Any) -> mx.array:
+    """x (b, t, inputs), finite, and zero where the mask is False, so that no padding reaches a gradient."""
     if x.ndim != 3 or x.shape[2] != inputs or 0 in x.shape:
         raise ValueError(f"{cell}: x has shape {x.shape}, expected (b, t, {inputs}) and not empty.")
-    if mask is None:
-        return x
-    check_mask(cell, mask, *x.shape[:2])
-    return mx.where(mask[..., None], x, mx.zeros_like(x))
+    if mask is not None:
+        check_mask(cell, mask, *x.shape[:2])
+    x = _present(x, mask)
+    check_finite(cell, x, dt)
+    return x
+
+
+def _present(x: mx.array, mask: mx.array | None) -> mx.array:
+    return x if mask is None else mx.where(mask[..., None], x, mx.zeros_like(x))
 
 
 def fixed_steps(x: mx.array, dt: Any, mask: mx.array | None, substeps: int) -> mx.array:

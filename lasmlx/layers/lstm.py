@@ -42,7 +42,7 @@ class LSTMCell(nn.Module):
         mask: mx.array | None = None,
     ) -> tuple[mx.array, tuple[mx.array, mx.array]]:
         """(b, t, inputs) and the state before it to (b, t, hidden) and the state after it."""
-        x = checked_input("LSTMCell", x, self.W.shape[1] - 1, mask)
+        x = checked_input("LSTMCell", x, self.W.shape[1] - 1, mask, dt)
         b, t, _ = x.shape
         seconds = time_steps(dt, b, t, mask=mask, op="LSTMCell")
         h, c = self.init_state(b) if state is None else state

@@ -10,7 +10,7 @@ import mlx.nn as nn
 import numpy as np
 
 from lasmlx.layers.liquid import checked_input
-from lasmlx.ops.ode import Steps, time_steps
+from lasmlx.ops.ode import Steps, check_finite, check_mask, time_steps
 
 
 class Cell(Protocol):
@@ -83,7 +83,7 @@ class MixedMemory(nn.Module):
     def _each(
         self, cell: Callable[..., Any], x: mx.array, state: MixedMemoryState | None, dt: Any, mask: mx.array | None
     ) -> tuple[Any, ...]:
-        x = checked_input("MixedMemory", x, self.W.shape[1], mask)
+        x = checked_input("MixedMemory", x, self.W.shape[1], mask, dt)
         b, t, _ = x.shape
         state = self.init_state(b) if state is None else state
         steps = time_steps(dt, b, t, op="MixedMemory")
@@ -129,7 +129,7 @@ class Bidirectional(nn.Module):
         self, x: mx.array, state: tuple[Any, Any] | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, tuple[Any, Any]]:
         """(b, t, inputs) and both states to (b, t, outputs of both) and both states."""
-        steps = _steps("Bidirectional", x, dt)
+        steps = _steps("Bidirectional", x, dt, mask)
         before, after = self.init_state(x.shape[0]) if state is None else state
         y, before = self.forward(x, before, dt=Steps(steps), mask=mask)
         z, after = self.backward(_flip(x), after, dt=Steps(_flip(steps)), mask=None if mask is None else _flip(mask))
@@ -139,7 +139,7 @@ class Bidirectional(nn.Module):
         self, x: mx.array, state: tuple[Any, Any] | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, tuple[Any, Any], mx.array]:
         """As calling, with the time constants of both (b, t, hidden of both), seconds, beside."""
-        steps = _steps("Bidirectional", x, dt)
+        steps = _steps("Bidirectional", x, dt, mask)
         before, after = self.init_state(x.shape[0]) if state is None else state
         y, before, tau = self.forward.traced(x, before, dt=Steps(steps), mask=mask)
         back = None if mask is None else _flip(mask)
@@ -168,7 +168,7 @@ class Stack(nn.Module):
         self, x: mx.array, state: tuple[Any, ...] | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, tuple[Any, ...]]:
         """(b, t, inputs) and the states before it to (b, t, outputs) and the states after it."""
-        steps, after = Steps(_steps("Stack", x, dt)), []
+        steps, after = Steps(_steps("Stack", x, dt, mask)), []
         for cell, before in zip(self.cells, self._states(x, state), strict=True):
             x, last = cell(x, before, dt=steps, mask=mask)
             after.append(last)
@@ -178,7 +178,7 @@ class Stack(nn.Module):
         self, x: mx.array, state: tuple[Any, ...] | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, tuple[Any, ...], tuple[Any, ...]]:
         """As calling, with the time constants of each cell beside."""
-        steps, after, taus = Steps(_steps("Stack", x, dt)), [], []
+        steps, after, taus = Steps(_steps("Stack", x, dt, mask)), [], []
         for cell, before in zip(self.cells, self._states(x, state), strict=True):
             x, last, tau = cell.traced(x, before, dt=steps, mask=mask)
             after.append(last)
@@ -208,9 +208,12 @@ def length_mask(lengths: Any, t: int) -> mx.array:
     return mx.array(np.arange(t) < counts[:, None])
 
 
-def _steps(name: str, x: mx.array, dt: Any) -> mx.array:
+def _steps(name: str, x: mx.array, dt: Any, mask: mx.array | None) -> mx.array:
     if x.ndim != 3:
         raise ValueError(f"{name}: x has shape {x.shape}, expected (b, t, inputs).")
+    if mask is not None:
+        check_mask(name, mask, *x.shape[:2])
+    check_finite(name, x if mask is None else mx.where(mask[..., None], x, mx.zeros_like(x)), dt)
     return time_steps(dt, *x.shape[:2], op=name)
 
 

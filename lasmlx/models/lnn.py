@@ -62,7 +62,7 @@ class ByteLNN(RecurrentByteModel):
 
     def trace(self, x: mx.array, state: Any = None) -> LNNTrace:
         """As calling, with every layer's time constants beside."""
-        h, state, tau = self.stack.traced(self.embedding(x), state, dt=self.config.dt)
+        h, state, tau = self.stack.traced(self.embedding(x), state, dt=self._steps(x))
         return LNNTrace(self.head(self.norm(h)), state, tau)
 
 

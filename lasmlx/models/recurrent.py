@@ -10,7 +10,7 @@ import mlx.nn as nn
 from lasmlx.layers import LookupEmbedding, RMSNorm, Stack
 from lasmlx.models.config import Config
 from lasmlx.models.model import Model
-from lasmlx.ops import time_steps
+from lasmlx.ops import Steps, time_steps
 
 
 class SequenceState(NamedTuple):
@@ -41,8 +41,11 @@ class RecurrentByteModel(Model):
 
     def __call__(self, x: mx.array, state: Any = None) -> tuple[mx.array, Any]:
         """Logits of the byte after each byte, and the state after the last."""
-        h, state = self.stack(self.embedding(x), state, dt=self.config.dt)
+        h, state = self.stack(self.embedding(x), state, dt=self._steps(x))
         return self.head(self.norm(h)), state
+
+    def _steps(self, x: mx.array) -> Steps:
+        return Steps(mx.full((*x.shape, 1), self.config.dt))
 
 
 class RecurrentSequenceModel(Model):

@@ -154,7 +154,7 @@ _RULES: dict[Solver, Callable[[Field, mx.array, Any], mx.array]] = {
 
 
 class Steps(NamedTuple):
-    """Time steps that were looked at already: what a wrapper hands to the cells inside it."""
+    """Time steps that were looked at already, as the inputs were: what a wrapper hands to the cells inside it."""
 
     seconds: mx.array  # (b, t, 1), float32, finite and >= 0
 
@@ -192,6 +192,21 @@ def check_mask(op: str, mask: mx.array, b: int, t: int) -> None:
     """Raise ``ValueError`` unless the mask is (b, t), bool."""
     if mask.shape != (b, t) or mask.dtype != mx.bool_:
         raise ValueError(f"{op}: mask has shape {mask.shape} and dtype {mask.dtype}, expected ({b}, {t}) and bool.")
+
+
+def check_finite(op: str, x: mx.array, dt: Any) -> None:
+    """Raise ``ValueError`` where x (b, t, inputs) has a NaN or an infinity.
+
+    As for :func:`time_steps` this evaluates x, and is left out inside ``mx.compile`` and ``mx.vmap`` and, for the cells
+    inside a wrapper, where dt is :class:`Steps`.
+    """
+    if isinstance(dt, Steps):
+        return
+    finite = _known(mx.isfinite(x))
+    wrong = np.argwhere(finite == 0)
+    if len(wrong):
+        at = tuple(wrong[0].tolist())
+        raise ValueError(f"{op}: x is {np.array(x[at].astype(mx.float32))} at {at}, expected finite values.")
 
 
 def steps_from_times(times: Any, start: Any) -> mx.array:

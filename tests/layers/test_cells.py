@@ -225,3 +225,16 @@ def test_wrong_states_are_named(name: str) -> None:
     cell = make(name)
     with pytest.raises(ValueError, match=r"^\w+: (state|h0) has shape \(3, 4\), expected \(2, \d+\)\."):
         cell(inputs()[0], mx.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_inputs_that_are_not_finite_are_named(name: str, value: float) -> None:
+    x, dt = inputs()
+    there = (mx.arange(2)[:, None, None] == 1) & (mx.arange(9)[:, None] == 4) & (mx.arange(INPUTS) == 2)
+    bad = mx.where(there, mx.array(value), x)
+    with pytest.raises(ValueError, match=rf"^\w+: x is {value} at \(1, 4, 2\), expected finite values"):
+        make(name)(bad, dt=dt)
+    mask = mx.array([[True] * 9, [True] * 4 + [False] * 5])
+    y, _ = make(name)(bad, dt=dt, mask=mask)  # behind the end anything may stand
+    assert mx.isfinite(y).all().item()

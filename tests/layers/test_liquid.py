@@ -92,7 +92,7 @@ def test_adaptive_refuses_what_it_cannot_reach() -> None:
 def test_ltc_weights_start_in_their_ranges() -> None:
     mx.random.seed(0)
     wiring = AutoNCP(4, 30, 5)
-    _, sensory, recurrent, leak = LTCCell(wiring)._network(mx.zeros((1, 1, 4)), None)
+    _, sensory, recurrent, leak = LTCCell(wiring)._network(mx.zeros((1, 1, 4)))
     for values, low, high in ((leak.g, 0.001, 1), (leak.v, -0.2, 0.2), (leak.cm, 0.4, 0.6)):
         assert low - 1e-5 <= values.min().item() < values.max().item() <= high + 1e-5
     for synapses, adjacency in ((sensory, wiring.sensory), (recurrent, wiring.recurrent)):

@@ -324,3 +324,8 @@ def test_wrong_dtypes_are_named(case: Any, name: str, shown: str) -> None:
 def test_wrong_solver_is_named(case: Any) -> None:
     with pytest.raises(ValueError, match=r"^liquid_scan: solver is 'heun', expected one of euler"):
         make(case, 2, 3, 4, solver="heun")("reference")
+
+
+def test_memory_of_a_long_sequence_is_linear_in_it(case: Any, peak_bytes: Any) -> None:
+    for t in (2048, 8192):  # h, its gradient and those of u and v, which the caller asked for; the loss and its weights
+        assert peak_bytes(make(case, 1, t, 32, substeps=4)) < 7 * t * 32 * 4

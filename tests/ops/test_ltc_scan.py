@@ -238,3 +238,8 @@ def test_wrong_dtypes_are_named(case: Any, name: str, shown: str) -> None:
     example = make(case, 2, 3, 4, 5)
     with pytest.raises(ValueError, match=rf"^ltc_scan: {shown} has dtype mlx\.core\.int32, expected float32"):
         example("reference", **{name: example.arrays[name].astype(mx.int32)})
+
+
+def test_memory_of_a_long_sequence_is_that_of_its_states(case: Any, peak_bytes: Any) -> None:
+    for t in (2048, 8192):
+        assert peak_bytes(make(case, 1, t, 4, 32, substeps=2)) < 4 * t * 32 * 4

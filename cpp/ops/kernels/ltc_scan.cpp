@@ -7,6 +7,8 @@ namespace {
 using las::LtcScan;
 using las::LtcScanGrad;
 
+constexpr size_t CACHE = 512 << 10;  // bytes, of a core
+
 struct Synapses {  // (pre, hidden) each
   Synapses(const las::SynapseArrays& a, int pre, int hidden)
       : w(a.w, pre, hidden), mu(a.mu, pre, hidden), sigma(a.sigma, pre, hidden), erev(a.erev, pre, hidden) {}
@@ -19,9 +21,9 @@ struct Synapses {  // (pre, hidden) each
   }
 };
 
-// current += sum_j G_j erev_j, conductance += sum_j G_j
-template <int R>
-void add_currents(const Synapses& s, const Block& pre, Block& current, Block& conductance) {
+// current += sum_j G_j erev_j, conductance += sum_j G_j; with KEEP `open` keeps the sigmoids, (pre, vectors of hidden, R, W)
+template <int R, bool KEEP>
+void add_currents(const Synapses& s, const Block& pre, Block& current, Block& conductance, float* open = nullptr) {
   for (int c = 0; c < s.w.pitch; c += W) {
     vf sum[R], wide[R];
     for (int r = 0; r < R; r++) sum[r] = load(current.row(r) + c), wide[r] = load(conductance.row(r) + c);
@@ -30,18 +32,19 @@ void add_currents(const Synapses& s, const Block& pre, Block& current, Block& co
       const vf slope = load(s.sigma.row(j) + c) * -LOG2E;
 #pragma GCC unroll 4
       for (int r = 0; r < R; r++) {
-        const vf G = w / (1.f + exp2(slope * (pre.row(r)[j] - mu)));
+        const vf share = 1.f / (1.f + exp2(slope * (pre.row(r)[j] - mu))), G = w * share;
         wide[r] += G;
         sum[r] += G * erev;
+        if constexpr (KEEP) store(open + (static_cast<size_t>(j) * s.w.pitch + c) * R + r * W, share);
       }
     }
     for (int r = 0; r < R; r++) store(current.row(r) + c, sum[r]), store(conductance.row(r) + c, wide[r]);
   }
 }
 
-template <int R>
+template <int R, bool KEPT>
 void currents_adjoint(const Synapses& s, const Block& pre, const Block& gcurrent, const Block& gconductance, Synapses& g,
-                      Block& gpre) {
+                      Block& gpre, const float* kept = nullptr) {
   for (int j = 0; j < s.w.rows; j++) {
     vf to_pre[R];
     for (int r = 0; r < R; r++) to_pre[r] = splat(0.f);
@@ -52,7 +55,10 @@ void currents_adjoint(const Synapses& s, const Block& pre, const Block& gcurrent
       vf to_erev = load(g.erev.row(j) + c);
 #pragma GCC unroll 4
       for (int r = 0; r < R; r++) {
-        const vf away = pre.row(r)[j] - mu, open = 1.f / (1.f + exp2(slope * away)), G = w * open;
+        const vf away = pre.row(r)[j] - mu;
+        const vf open = KEPT ? load(kept + (static_cast<size_t>(j) * s.w.pitch + c) * R + r * W)
+                             : 1.f / (1.f + exp2(slope * away));
+        const vf G = w * open;
         const vf g_current = load(gcurrent.row(r) + c);
         const vf g_G = g_current * erev + load(gconductance.row(r) + c), g_z = g_G * G * (1.f - open);
         to_w += g_G * open;
@@ -86,14 +92,14 @@ class Neurons {
         store(conductance_.row(r) + c, load(g_.at + c));
       }
     }
-    add_currents<R>(sensory_, x_, current_, conductance_);
+    add_currents<R, false>(sensory_, x_, current_, conductance_);
   }
 
-  template <int R>
+  template <int R, bool KEEP = false>
   void eval(Stage& s) {
     std::copy_n(current_.at, R * current_.pitch, s.drive.at);
     std::copy_n(conductance_.at, R * conductance_.pitch, s.decay.at);
-    add_currents<R>(recurrent_, s.h, s.drive, s.decay);
+    add_currents<R, KEEP>(recurrent_, s.h, s.drive, s.decay, s.extra.at);
     for (int r = 0; r < R; r++)
       for (int c = 0; c < per_cm_.pitch; c += W) {
         store(s.drive.row(r) + c, load(s.drive.row(r) + c) * load(per_cm_.at + c));
@@ -121,6 +127,18 @@ class NeuronsGrad : public Neurons {
     to_conductance_.clear();
   }
 
+  // Sigmoids of a stage that are kept for its adjoint, if those of all stages fit a core's cache: half its exponentials.
+  static int kept(const LtcScan& a) {
+    const size_t stage = static_cast<size_t>(a.hidden) * ((a.hidden + W - 1) / W * W);
+    const size_t stages = a.substeps * (a.solver == las::Solver::midpoint ? 2 : 1);
+    return stages * stage * TILE * sizeof(float) <= CACHE ? static_cast<int>(stage) : 0;
+  }
+
+  template <int R>
+  void eval(Stage& s) {
+    s.extra.columns ? Neurons::eval<R, true>(s) : Neurons::eval<R, false>(s);
+  }
+
   template <int R>
   void adjoint(const Stage& s, const Block& gdrive, const Block& gdecay, Block& gh) {
     for (int r = 0; r < R; r++)
@@ -134,13 +152,16 @@ class NeuronsGrad : public Neurons {
         store(gcm_.at + c, load(gcm_.at + c) - g_current * load(s.drive.row(r) + c) -
                                g_conductance * load(s.decay.row(r) + c));
       }
-    currents_adjoint<R>(recurrent_, s.h, gcurrent_, gconductance_, grecurrent_, gh);
+    if (s.extra.columns)
+      currents_adjoint<R, true>(recurrent_, s.h, gcurrent_, gconductance_, grecurrent_, gh, s.extra.at);
+    else
+      currents_adjoint<R, false>(recurrent_, s.h, gcurrent_, gconductance_, grecurrent_, gh);
   }
 
   template <int R>
   void end(int row, int i) {
     gx_.clear();
-    currents_adjoint<R>(sensory_, x_, to_current_, to_conductance_, gsensory_, gx_);
+    currents_adjoint<R, false>(sensory_, x_, to_current_, to_conductance_, gsensory_, gx_);
     for (int r = 0; r < R; r++) {
       std::copy_n(gx_.row(r), a_.inputs, out_.gx + (static_cast<size_t>(row + r) * a_.t + i) * a_.inputs);
       for (int c = 0; c < g_.pitch; c += W) {
@@ -174,7 +195,7 @@ void ltc_forward(const LtcScan& a, int row0, int row1) {
 
 void ltc_backward(const LtcScanGrad& a, int part, int row0, int row1) {
   NeuronsGrad neurons(a);
-  Recurrence<NeuronsGrad> rows(a.f, neurons, 0);
+  Recurrence<NeuronsGrad> rows(a.f, neurons, NeuronsGrad::kept(a.f));
   over_tiles(row0, row1, [&]<int R>(std::integral_constant<int, R>, int row) {
     rows.template backward<R>(row, a.gh, a.gh0, a.gdt);
   });
