@@ -9,41 +9,31 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import mlx.core as mx
 
 from lasmlx.layers import BoundedTau, CfCCell, FullyConnected, LiquidCell, LTCCell, SoftTau, Stack
-from lasmlx.models.config import Config, expect
-from lasmlx.models.recurrent import RecurrentByteModel, RecurrentSequenceModel, SequenceState
+from lasmlx.models.config import expect
+from lasmlx.models.recurrent import RecurrentByteModel, RecurrentConfig, RecurrentSequenceModel, SequenceState
 from lasmlx.ops import Solver, time_steps
 
 CELLS = ("liquid", "soft", "ltc", "cfc")
 
 
 @dataclass(frozen=True)
-class LNNConfig(Config):
+class LNNConfig(RecurrentConfig):
     """Sizes and time constants of an ``lnn``."""
 
     model_type: ClassVar[str] = "lnn"
 
-    inputs: int = 0  # channels of a sequence; 0: bytes
-    outputs: int = 256  # classes or values; of bytes always 256
-    hidden: int = 64  # units a layer
-    layers: int = 2
     cell: Literal["liquid", "soft", "ltc", "cfc"] = "liquid"
     tau_min: float = 1.0  # s; of liquid and soft cells
     tau_max: float = 100.0  # s; of soft cells the largest at the start
     solver: Solver = "fused"
     substeps: int = 1
-    dt: float = 1.0  # s, a byte
 
     def __post_init__(self) -> None:
-        for name in ("outputs", "hidden", "layers", "substeps"):
-            value = getattr(self, name)
-            expect("lnn", name, value, value >= 1, "at least 1")
-        expect("lnn", "inputs", self.inputs, self.inputs >= 0, "channels, or 0 for bytes")
+        super().__post_init__()
+        expect("lnn", "substeps", self.substeps, self.substeps >= 1, "at least 1")
         expect("lnn", "cell", self.cell, self.cell in CELLS, f"one of {', '.join(CELLS)}")
         bounds = (self.tau_min, self.tau_max)
         expect("lnn", "(tau_min, tau_max)", bounds, 0 < self.tau_min < self.tau_max < math.inf, "0 < tau_min < tau_max")
-        expect("lnn", "dt", self.dt, 0 < self.dt < math.inf, "seconds above 0")
-        if not self.inputs:
-            expect("lnn", "outputs", self.outputs, self.outputs == 256, "256 for bytes")
 
 
 class LNNTrace(NamedTuple):
@@ -58,7 +48,7 @@ class ByteLNN(RecurrentByteModel):
     """Bytes (b, t) to logits of the next byte (b, t, 256)."""
 
     def __init__(self, config: LNNConfig) -> None:
-        super().__init__(config, _stack(config, config.hidden))
+        super().__init__(config, _stack(config))
 
     def trace(self, x: mx.array, state: Any = None) -> LNNTrace:
         """As calling, with every layer's time constants beside."""
@@ -70,7 +60,7 @@ class SequenceLNN(RecurrentSequenceModel):
     """Vectors (b, t, inputs) to what is known of the sequence after each of them, (b, t, outputs)."""
 
     def __init__(self, config: LNNConfig) -> None:
-        super().__init__(config, _stack(config, config.inputs))
+        super().__init__(config, _stack(config))
 
     def trace(
         self, x: mx.array, state: SequenceState | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
@@ -87,9 +77,8 @@ def make_lnn(config: LNNConfig) -> ByteLNN | SequenceLNN:
     return SequenceLNN(config) if config.inputs else ByteLNN(config)
 
 
-def _stack(config: LNNConfig, inputs: int) -> Stack:
-    widths = [inputs, *[config.hidden] * config.layers]
-    return Stack([_cell(config, width) for width in widths[:-1]])
+def _stack(config: LNNConfig) -> Stack:
+    return Stack([_cell(config, width) for width in config.widths])
 
 
 def _cell(config: LNNConfig, inputs: int) -> Any:

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from lasmlx.layers import LookupEmbedding, RMSNorm, Stack
-from lasmlx.models.config import Config
+from lasmlx.models.config import Config, expect
 from lasmlx.models.model import Model
 from lasmlx.ops import Steps, time_steps
+
+
+@dataclass(frozen=True)
+class RecurrentConfig(Config):
+    """Sizes that the recurrent families share."""
+
+    inputs: int = 0  # channels of a sequence; 0: bytes
+    outputs: int = 256  # classes or values; of bytes always 256
+    hidden: int = 64  # units a layer
+    layers: int = 2
+    dt: float = 1.0  # s, a byte
+
+    def __post_init__(self) -> None:
+        family = self.model_type
+        for name in ("outputs", "hidden", "layers"):
+            value = getattr(self, name)
+            expect(family, name, value, value >= 1, "at least 1")
+        expect(family, "inputs", self.inputs, self.inputs >= 0, "channels, or 0 for bytes")
+        expect(family, "dt", self.dt, 0 < self.dt < math.inf, "seconds above 0")
+        if not self.inputs:
+            expect(family, "outputs", self.outputs, self.outputs == 256, "256 for bytes")
+
+    @property
+    def widths(self) -> list[int]:
+        """What each layer reads; the first reads the channels, or the embedding of a byte."""
+        return [self.inputs or self.hidden] + [self.hidden] * (self.layers - 1)
 
 
 class SequenceState(NamedTuple):
@@ -28,7 +56,7 @@ class RecurrentByteModel(Model):
         stack: cells from ``config.hidden`` to ``config.hidden``; a byte lasts ``config.dt`` seconds.
     """
 
-    def __init__(self, config: Config, stack: Stack) -> None:
+    def __init__(self, config: RecurrentConfig, stack: Stack) -> None:
         super().__init__(config)
         self.embedding = LookupEmbedding(self.config.hidden)
         self.stack = stack
@@ -59,7 +87,7 @@ class RecurrentSequenceModel(Model):
         stack: cells from ``config.inputs`` to ``config.hidden``.
     """
 
-    def __init__(self, config: Config, stack: Stack) -> None:
+    def __init__(self, config: RecurrentConfig, stack: Stack) -> None:
         super().__init__(config)
         self.shift = mx.zeros((self.config.inputs,))
         self.scale = mx.ones((self.config.inputs,))
