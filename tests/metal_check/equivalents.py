@@ -20,7 +20,7 @@ class Equivalent(NamedTuple):
         return self.before.replace(self.old, self.new)
 
 
-CONV, SCAN = "causal_conv1d", "selective_scan"
+CONV, SCAN, LIQUID, LTC = "causal_conv1d", "selective_scan", "liquid_scan", "ltc_scan"
 
 GRID = "the grid has ceil(t / SPAN) rows: start never reaches t"
 SHIFTED = "overwritten before it is read: every step shifts past and stores the newest input"
@@ -36,6 +36,14 @@ PAST_COUNT = "steps past count are never read"
 UNUSED_GATE = "without a gate gz stands in and is dropped"
 ANY_LANE = "simd_sum gives every lane the same sum, so any one may store it"
 RESOLUTION = "moves the slope by 4e-6 at most, at the end of the series; the gradient of A is not closer to begin with"
+DEAD_ROW = "a row past the last: nothing reads its states"
+BELOW_ROUNDING = "moves tanh by less than 1.1e-7 of itself: x^6 is below 1e-6 there"
+NO_ZERO = "0 is below 0.1, where the other formula is taken"
+UNROLL = "how often the compiler copies the loop: the same sums in the same order"
+SET_BEFORE = "written by the second half of a midpoint step before the first half reads it"
+CLAMP = "r is below ROWS: never clamped"
+UNUSED_SOFT = "without SOFT gV2 and gb2 stand in and are dropped"
+ANY_THREAD = "a threadgroup has 32 threads or more, any one may store it"
 
 BACK_ARRAYS = [f"threadgroup float {name}[SEGMENT * 32];" for name in ("steps", "inputs", "grads")]
 BACK_ARRAYS += [f"threadgroup float {name}[SLICE * GROUPS * 32];" for name in ("to_input", "to_rate", "to_y")]
@@ -47,6 +55,15 @@ GZ = "if (!GATED && block == 0 && row == 0 && group == 0 && lane == 0) {"
 GROWTH = "return metal::abs(a) < 1.0f ? s : (exp_a - 1.0f) / a;"
 SLOPE = "return a2 < 1.0f ? s : 1.0f / (1.0f - 1.0f / exp_a) - 1.0f / a;"
 LATER = "for (uint k = uint(k0); k < metal::min(count, uint(k0 + SLICE)); k++) {"
+SMALL = "const float small = x * (1.0f + x2 * (-1.0f / 3.0f + x2 * (2.0f / 15.0f - x2 * (17.0f / 315.0f))));"
+TANH = "return metal::abs(x) < 0.1f ? small : (x < 0.0f ? -large : large);"
+INNER = "threadgroup float inner[SOFT ? M * ROWS : 1];"
+PAIR = "threadgroup float pair[2 * H * ROWS];"
+STATES = "threadgroup float states[2 * H * ROWS];"
+FIRST = "states[i * ROWS + r] = r < rows ? h0[size_t(first + r) * H + i] : 0.0f;"
+MIDDLE = "middle[i * ROWS + r] = 0.0f;"
+HEAR = "las_hear<ROWS>(recurrent + i, H, H, {} + now, ROWS, 1, ROWS - 1, current, conductance);"
+LEADER = "if (thread_index_in_simdgroup == 0) {"
 
 EQUIVALENTS = [
     *(Equivalent(CONV, k, "if (c >= d || start >= t) {", "start >=", "start >", GRID) for k in ("forward", "backward")),
@@ -93,6 +110,30 @@ EQUIVALENTS = [
     Equivalent(SCAN, "backward", LATER, "+ SLICE", "- SLICE", WRAPS),
     Equivalent(SCAN, "backward", GZ, "lane == 0", "lane == 1", ANY_LANE),
     Equivalent(SCAN, "backward", "gz[0] = V(0.0f);", "0.0f", "1.0f", UNUSED_GATE),
+    Equivalent(LIQUID, "header", SMALL, "- x2", "+ x2", BELOW_ROUNDING),
+    Equivalent(LIQUID, "header", TANH, "< 0.1f", "<= 0.1f", BOUND),
+    Equivalent(LIQUID, "header", TANH, "< 0.0f", "<= 0.0f", NO_ZERO),
+    Equivalent(LIQUID, "header", "#pragma unroll(4)", "4", "5", UNROLL),
+    *(Equivalent(LIQUID, kernel, INNER, ": 1", ": 2", ROOM) for kernel in ("forward", "backward")),
+    Equivalent(LIQUID, "backward", "if (!SOFT && tile == 0 && unit == 0) {", "unit == 0", "unit == 1", ANY_THREAD),
+    *(
+        Equivalent(LIQUID, "backward", line, "0.0f", "1.0f", UNUSED_SOFT)
+        for line in ("gV2[0] = 0.0f;", "gb2[0] = 0.0f;")
+    ),
+    Equivalent(LTC, "forward", "threadgroup float heard[2 * H * ROWS];", "2", "3", ROOM),
+    Equivalent(LTC, "forward", HEAR.format("states"), "ROWS - 1", "ROWS + 1", CLAMP),
+    Equivalent(LTC, "backward", HEAR.format("pair"), "ROWS - 1", "ROWS + 1", CLAMP),
+    *(
+        found
+        for op in (LIQUID, LTC)
+        for found in (
+            Equivalent(op, "forward", STATES, "2", "3", ROOM),
+            Equivalent(op, "forward", FIRST, "0.0f", "1.0f", DEAD_ROW),
+            Equivalent(op, "backward", PAIR, "2", "3", ROOM),
+            Equivalent(op, "backward", MIDDLE, "0.0f", "1.0f", SET_BEFORE),
+            Equivalent(op, "backward", LEADER, "== 0", "== 1", ANY_LANE),
+        )
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import signal
 import sys
 import time
 from collections import Counter
@@ -29,6 +30,7 @@ from .mutation_worker import READY, serve
 LIMIT = 60.0  # seconds a mutant
 START_LIMIT = 400.0  # seconds until a worker is ready: it builds the runtime and runs every case
 SERVED = 200  # mutants until a worker is replaced: loaded libraries stay loaded
+CRASHES = {-signal.SIGILL: "past the end of a private array"}  # clang checks these by a trap, which ends the process
 WAYS = ("compile", "checker", "numbers", "survived")
 
 
@@ -50,10 +52,11 @@ def all_mutants(op: str) -> list[Mutant]:
     return list(texts.mutants(op, files("lasmlx").joinpath("metal", f"{op}.metal").read_text()))
 
 
-def run(todo: list[Mutant], processes: int) -> Iterator[tuple[Mutant, str, str]]:
-    """(mutant, way, detail) as they come."""
+def run(todo: list[Mutant], processes: int, check: bool = True) -> Iterator[tuple[Mutant, str, str]]:
+    """(mutant, way, detail) as they come; ``check``: the unchanged kernels must pass first."""
     queue = list(reversed(todo))
-    workers = [_start() for _ in range(min(processes, len(queue)))]
+    needed = sorted({mutant.op for mutant in todo}) if check else []
+    workers = [_start(needed) for _ in range(min(processes, len(queue)))]
     try:
         while workers:
             now = time.monotonic()
@@ -64,15 +67,15 @@ def run(todo: list[Mutant], processes: int) -> Iterator[tuple[Mutant, str, str]]
                     yield worker.mutant, *answer
                 elif answer != READY:
                     raise RuntimeError(f"the unchanged kernels fail: {answer[1]}")
-                _next(workers, worker, queue)
+                _next(workers, worker, queue, needed)
     finally:
         for worker in workers:
             _stop(worker)
 
 
-def _start() -> Worker:
+def _start(needed: list[str]) -> Worker:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, needed), daemon=True)
     process.start()
     theirs.close()
     return Worker(process, ours)
@@ -89,17 +92,17 @@ def _answer(worker: Worker) -> tuple[str, str]:
         return worker.pipe.recv() if worker.pipe.poll() else ("checker", "the time limit")
     except EOFError:
         worker.process.join()
-        return "checker", f"crash, status {worker.process.exitcode}"
+        return "checker", CRASHES.get(worker.process.exitcode or 0, f"crash, status {worker.process.exitcode}")
 
 
-def _next(workers: list[Worker], worker: Worker, queue: list[Mutant]) -> None:
+def _next(workers: list[Worker], worker: Worker, queue: list[Mutant], needed: list[str]) -> None:
     """Give the worker its next mutant, or end it; a worker that hangs, died or is old is replaced."""
     dead = not worker.process.is_alive() or time.monotonic() > worker.deadline
     if not queue or dead or worker.served >= SERVED:
         _stop(worker)
         workers.remove(worker)
         if queue and len(workers) < len(queue):
-            workers.append(_start())
+            workers.append(_start(needed))
         return
     worker.mutant = queue.pop()
     worker.served += 1

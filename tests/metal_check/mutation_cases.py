@@ -2,17 +2,24 @@
 
 The shapes are odd, or on an edge: one segment of time (16 steps), one step more, three; a block of channels (32), one
 more; one state, fewer than simdgroups, more; a chunk of time that is empty (129 steps in 4 chunks); more rows than
-steps; more taps than a thread has steps (32).
+steps; more taps than a thread has steps (32). Of the liquid and the LTC scan: one unit; two simdgroups (33 units); more
+units, or inputs, than threads (256); a layer wider than the next; batches that fill a tile of 1, 2 or 4 rows or do not;
+tanh where it is nearly its argument, softplus where it is nearly the exponential.
 """
 
 import math
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import mlx.core as mx
 import numpy as np
+
+from lasmlx import ops
+from lasmlx.ops import ltc_scan_metal
+from lasmlx.ops.liquid_scan import BoundedTau, SoftTau
+from lasmlx.ops.ltc_scan import Leak, Synapses
 
 Arrays = dict[str, mx.array]
 TOLERANCE = {mx.float32: 2e-6, mx.float16: 4e-3, mx.bfloat16: 4e-2}  # ten times what the kernels reach
@@ -27,6 +34,7 @@ class Case(NamedTuple):
     options: dict[str, Any]
     without: tuple[str, ...] = ()
     dtype: mx.Dtype = mx.float32
+    full: int = ltc_scan_metal.FULL  # threads that fill a GPU: of few, the LTC scan puts more rows into a tile
 
     def __str__(self) -> str:
         return f"{self.op} {self.shape} {self.options} without {self.without} {self.dtype}"
@@ -48,6 +56,22 @@ CASES = [
     Case("causal_conv1d", (3, 2, 3, 5), {"activation": "silu"}),
     Case("causal_conv1d", (1, 66, 2, 35), {"activation": "silu"}),
     Case("causal_conv1d", (2, 32, 2, 2), {"activation": None}, ("tail",), mx.float16),
+    Case("liquid_scan", (2, 3, 5, 7), {"solver": "midpoint", "substeps": 2}),  # b, t, hidden, m or 0 for a bounded tau
+    Case("liquid_scan", (3, 3, 6, 0), {"solver": "fused", "substeps": 3}),
+    Case("liquid_scan", (5, 3, 33, 6), {"solver": "euler", "substeps": 2}),
+    Case("liquid_scan", (5, 3, 33, 0), {"solver": "midpoint", "substeps": 1}),
+    Case("liquid_scan", (1, 3, 3, 300), {"solver": "fused", "substeps": 1}),
+    Case("liquid_scan", (1, 2, 300, 0), {"solver": "euler", "substeps": 1}),
+    Case("liquid_scan", (1, 1, 1, 0), {"solver": "euler", "substeps": 1}),
+    Case("liquid_scan", (1, 1, 3, 0), {"solver": "euler", "substeps": 1, "largest": 0.095}),
+    Case("liquid_scan", (1, 2, 2, 3), {"solver": "fused", "substeps": 1, "quick": 1e-4}),
+    Case("ltc_scan", (2, 3, 7, 5), {"solver": "midpoint", "substeps": 2}, full=32),  # b, t, inputs, hidden
+    Case("ltc_scan", (5, 3, 6, 33), {"solver": "fused", "substeps": 3}, full=1),
+    Case("ltc_scan", (3, 3, 2, 33), {"solver": "euler", "substeps": 1}, full=1),
+    Case("ltc_scan", (1, 1, 1, 1), {"solver": "euler", "substeps": 1}),
+    Case("ltc_scan", (2, 3, 35, 3), {"solver": "fused", "substeps": 1}),
+    Case("ltc_scan", (1, 2, 300, 3), {"solver": "fused", "substeps": 1}),
+    Case("ltc_scan", (1, 2, 2, 300), {"solver": "euler", "substeps": 1}),
 ]
 
 
@@ -78,7 +102,7 @@ def _expected(case: Case) -> dict[str, np.ndarray]:
 
 def _results(case: Case, impl: str) -> dict[str, np.ndarray]:
     """Outputs ("y", "state") and gradients ("d x", ...) of a sum that weighs every element of both differently."""
-    run: Callable[..., Any] = getattr(import_module("lasmlx.ops"), case.op)
+    run = RUNS.get(case.op) or getattr(ops, case.op)
     arrays = {k: v.astype(case.dtype) for k, v in ARRAYS[case.op](*case.shape).items() if k not in case.without}
 
     def call(values: tuple[mx.array, ...]) -> tuple[mx.array, mx.array]:
@@ -89,9 +113,10 @@ def _results(case: Case, impl: str) -> dict[str, np.ndarray]:
         y, state = (v.astype(mx.float32) * w for v, w in zip(call(values), weights, strict=True))
         return y.sum() + state.sum()
 
-    outputs = call(tuple(arrays.values()))
-    weights = [mx.random.normal(v.shape, key=mx.random.key(i)) for i, v in enumerate(outputs)]
-    gradients = mx.grad(loss, argnums=list(range(len(arrays))))(*arrays.values())
+    with patch.object(ltc_scan_metal, "FULL", case.full):
+        outputs = call(tuple(arrays.values()))
+        weights = [mx.random.normal(v.shape, key=mx.random.key(i)) for i, v in enumerate(outputs)]
+        gradients = mx.grad(loss, argnums=list(range(len(arrays))))(*arrays.values())
     names = ["y", "state", *(f"d {name}" for name in arrays)]
     return {n: np.array(v.astype(mx.float32)) for n, v in zip(names, [*outputs, *gradients], strict=True)}
 
@@ -113,4 +138,60 @@ def _conv_arrays(b: int, t: int, d: int, k: int) -> Arrays:
     return {name: mx.array(random.standard_normal(size).astype(np.float32)) for name, size in sizes.items()}
 
 
-ARRAYS: dict[str, Callable[..., Arrays]] = {"selective_scan": _scan_arrays, "causal_conv1d": _conv_arrays}
+def _liquid_arrays(b: int, t: int, hidden: int, m: int) -> Arrays:
+    random = np.random.default_rng(2)
+    sizes = {"u": (b, t, hidden), "v": (b, t, m or hidden), "h0": (b, hidden), "V2": (hidden, m), "b2": (hidden,)}
+    arrays = {name: random.standard_normal(size) for name, size in sizes.items() if m or name not in ("V2", "b2")}
+    for name, rows in (("U", hidden), ("V", m or hidden)):
+        arrays[name] = random.standard_normal((rows, hidden)) * hidden**-0.5
+    arrays["dt"] = random.uniform(0.05, 0.3, (b, t))
+    return {name: mx.array(value.astype(np.float32)) for name, value in arrays.items()}
+
+
+def _run_liquid(
+    u: mx.array,
+    U: mx.array,
+    v: mx.array,
+    V: mx.array,
+    h0: mx.array,
+    dt: mx.array,
+    V2: mx.array | None = None,
+    b2: mx.array | None = None,
+    largest: float = 0.0,
+    quick: float = 1.0,
+    **options: Any,
+) -> Any:
+    """The op; ``largest``, where given, is that of u, and h0 is next to nothing; ``quick`` makes a soft tau small."""
+    if largest:
+        u, h0 = u * (largest / mx.abs(u).max()), h0 * 1e-3
+    tau = (
+        BoundedTau(v, V, 0.2, 2.0) if V2 is None or b2 is None else SoftTau(v, V, V2, b2 + math.log(quick), 0.2 * quick)
+    )
+    return ops.liquid_scan(u, U, tau, h0, dt * quick, **options)
+
+
+def _ltc_arrays(b: int, t: int, inputs: int, hidden: int) -> Arrays:
+    random = np.random.default_rng(3)
+    ranges = {"w": (0.001, 1), "mu": (0.3, 0.8), "sigma": (3, 8), "erev": (-1, 1)}
+    arrays = {f"in_{name}": random.uniform(*ends, (inputs, hidden)) for name, ends in ranges.items()}
+    arrays |= {name: random.uniform(*ends, (hidden, hidden)) for name, ends in ranges.items()}
+    leak = {"g": (0.1, 1), "v": (-0.2, 0.2), "cm": (0.4, 0.6)}
+    arrays |= {name: random.uniform(*ends, hidden) for name, ends in leak.items()}
+    arrays |= {"x": random.uniform(-1, 1, (b, t, inputs)), "h0": random.uniform(-1, 1, (b, hidden))}
+    arrays["dt"] = random.uniform(0.5, 1, (b, t)) / (5 + (inputs + hidden) / 4)  # many synapses make a neuron fast
+    return {name: mx.array(value.astype(np.float32)) for name, value in arrays.items()}
+
+
+def _run_ltc(x: mx.array, h0: mx.array, dt: mx.array, **rest: Any) -> Any:
+    sensory, recurrent = (Synapses(*(rest.pop(k + n) for n in Synapses._fields)) for k in ("in_", ""))
+    leak = Leak(*(rest.pop(name) for name in Leak._fields))
+    return ops.ltc_scan(x, sensory, recurrent, leak, h0, dt, **rest)
+
+
+ARRAYS: dict[str, Callable[..., Arrays]] = {
+    "selective_scan": _scan_arrays,
+    "causal_conv1d": _conv_arrays,
+    "liquid_scan": _liquid_arrays,
+    "ltc_scan": _ltc_arrays,
+}
+RUNS: dict[str, Callable[..., Any]] = {"liquid_scan": _run_liquid, "ltc_scan": _run_ltc}

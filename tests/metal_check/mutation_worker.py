@@ -15,16 +15,16 @@ from . import install, runner
 from .compiler import cache_folder, kernel_library
 from .faults import Fault
 from .mutants import Mutant
-from .mutation_cases import CASES, cases, disagreement
+from .mutation_cases import cases, disagreement
 
 READY = ("ready", "")
 MOST_ACCESSES = 20_000_000  # the step limit of a mutant; the cases need less than a tenth
 
 
-def serve(pipe: Connection) -> None:
-    """Say READY once the unchanged kernels pass, then answer every mutant with (way, detail)."""
+def serve(pipe: Connection, ops: list[str]) -> None:
+    """Say READY once the unchanged kernels of the ops pass, then answer every mutant with (way, detail)."""
     with harness():
-        wrong = next((found for case in CASES if (found := disagreement(case))), None)
+        wrong = next((found for op in ops for case in cases(op) if (found := disagreement(case))), None)
         pipe.send(("unchanged", wrong) if wrong else READY)
         with suppress(EOFError):  # the parent is gone
             while True:
