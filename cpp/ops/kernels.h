@@ -56,7 +56,8 @@ struct Liquid {  // what both liquid scans take: dense float32 arrays
   float* h;              // (b, t, hidden), after each element
 };
 struct LiquidGrad {
-  const float* gh;    // (b, t, hidden)
+  const float* gh;    // (b, t, hidden), by strides: often a broadcast
+  int64_t gh_stride[3];
   float *gh0, *gdt;   // as h0 and dt
 };
 

@@ -36,6 +36,11 @@ inline void describe(Liquid& a, const LiquidSpec& spec, const mx::array& sequenc
   a.h0 = floats(h0), a.dt = floats(dt);
 }
 
+inline void take_gradient(LiquidGrad& a, const mx::array& gh) {
+  a.gh = floats(gh);
+  for (int i = 0; i < 3; i++) a.gh_stride[i] = gh.strides()[i];
+}
+
 inline mx::Shape in_parts(int parts, const mx::array& a) {
   mx::Shape shape = a.shape();
   shape.insert(shape.begin(), parts);

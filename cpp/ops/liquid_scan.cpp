@@ -36,7 +36,7 @@ class ScanGrad : public Op<ScanGrad, Spec> {
   Job job(const Arrays& in, const Arrays& out) const override {
     LiquidScanGrad a{};
     a.f = network(in, spec);
-    a.f.h = floats_out(in[in.size() - 2]), a.gh = floats(in.back());
+    a.f.h = floats_out(in[in.size() - 2]), take_gradient(a, in.back());
     a.gu = floats_out(out[U_IN]), a.gU = floats_out(out[U]), a.gv = floats_out(out[V_IN]), a.gV = floats_out(out[V]);
     a.gh0 = floats_out(out[H0]), a.gdt = floats_out(out[DT]);
     if (spec.soft()) a.gV2 = floats_out(out[V2]), a.gb2 = floats_out(out[B2]);
@@ -60,7 +60,7 @@ class Scan : public Op<Scan, Spec> {
     const auto s = stream();
     Arrays arguments = in;
     arguments.push_back(out[0]);
-    arguments.push_back(dense(cotangents[0], s));
+    arguments.push_back(cotangents[0]);
     Arrays g = ScanGrad::apply(s, spec, arguments);
     for (size_t i : {U, V, V2, B2})
       if (i < g.size()) g[i] = sum_first(g[i], s);

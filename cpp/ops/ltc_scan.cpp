@@ -37,7 +37,7 @@ class LtcGrad : public Op<LtcGrad, LiquidSpec> {
   Job job(const Arrays& in, const Arrays& out) const override {
     LtcScanGrad a{};
     a.f = neurons(in, spec);
-    a.f.h = floats_out(in[INPUTS]), a.gh = floats(in[INPUTS + 1]);
+    a.f.h = floats_out(in[INPUTS]), take_gradient(a, in[INPUTS + 1]);
     a.gx = floats_out(out[X]), a.gh0 = floats_out(out[H0]), a.gdt = floats_out(out[DT]);
     a.gsensory = synapse_sums(out, SENSORY), a.grecurrent = synapse_sums(out, RECURRENT);
     a.gg = floats_out(out[LEAK]), a.gv = floats_out(out[LEAK + 1]), a.gcm = floats_out(out[LEAK + 2]);
@@ -63,7 +63,7 @@ class Ltc : public Op<Ltc, LiquidSpec> {
     const auto s = stream();
     Arrays arguments = in;
     arguments.push_back(out[0]);
-    arguments.push_back(dense(cotangents[0], s));
+    arguments.push_back(cotangents[0]);
     Arrays g = LtcGrad::apply(s, spec, arguments);
     for (size_t i = SENSORY; i < INPUTS; i++) g[i] = sum_first(g[i], s);
     return pick(g, argnums);

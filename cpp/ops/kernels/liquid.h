@@ -121,7 +121,7 @@ class Recurrence {
   }
 
   template <int R>
-  void backward(int row, const float* gh, float* gh0, float* gdt) {
+  void backward(int row, const las::LiquidGrad& to) {
     const int K = a_.substeps;
     gh_.clear();
     for (int i = a_.t - 1; i >= 0; i--) {
@@ -129,15 +129,15 @@ class Recurrence {
       load_states<R>(stages_[0]->h, row, i - 1);
       for (int k = 0; k < K; k++) advance<R>(before(k), middle(k), before(k + 1).h);
       for (int r = 0; r < R; r++) {
-        const float* g = gh + (static_cast<size_t>(row + r) * a_.t + i) * a_.hidden;
-        for (int j = 0; j < a_.hidden; j++) gh_.row(r)[j] += g[j];
+        const float* g = to.gh + (row + r) * to.gh_stride[0] + i * to.gh_stride[1];
+        for (int j = 0; j < a_.hidden; j++) gh_.row(r)[j] += g[j * to.gh_stride[2]];
         gd_[r] = splat(0.f);
       }
       for (int k = K - 1; k >= 0; k--) retreat<R>(before(k), middle(k), before(k + 1).h);
       field_.template end<R>(row, i);
-      for (int r = 0; r < R; r++) gdt[static_cast<size_t>(row + r) * a_.t + i] = sum(gd_[r]) / static_cast<float>(K);
+      for (int r = 0; r < R; r++) to.gdt[static_cast<size_t>(row + r) * a_.t + i] = sum(gd_[r]) / static_cast<float>(K);
     }
-    for (int r = 0; r < R; r++) std::copy_n(gh_.row(r), a_.hidden, gh0 + static_cast<size_t>(row + r) * a_.hidden);
+    for (int r = 0; r < R; r++) std::copy_n(gh_.row(r), a_.hidden, to.gh0 + static_cast<size_t>(row + r) * a_.hidden);
   }
 
  private:

@@ -134,7 +134,7 @@ void liquid_backward(const LiquidScanGrad& a, int part, int row0, int row1) {
   NetworkGrad network(a);
   Recurrence<NetworkGrad> rows(a.f, network, Network::inner(a.f));
   over_tiles(row0, row1, [&]<int R>(std::integral_constant<int, R>, int row) {
-    rows.template backward<R>(row, a.gh, a.gh0, a.gdt);
+    rows.template backward<R>(row, a);
   });
   network.write(part);
 }

@@ -197,7 +197,7 @@ void ltc_backward(const LtcScanGrad& a, int part, int row0, int row1) {
   NeuronsGrad neurons(a);
   Recurrence<NeuronsGrad> rows(a.f, neurons, NeuronsGrad::kept(a.f));
   over_tiles(row0, row1, [&]<int R>(std::integral_constant<int, R>, int row) {
-    rows.template backward<R>(row, a.gh, a.gh0, a.gdt);
+    rows.template backward<R>(row, a);
   });
   neurons.write(part);
 }
