@@ -356,10 +356,8 @@ for (uint e = t; e-- > 0;) {
       sums[r] = 0.0f;
     }
     las_pull_hear<ROWS>(sensory_t + j, inputs, H, own, pair, pair + HALF, sums, to_sensory + j, newest);
-    for (uint r = 0; r < uint(ROWS); r++) {
-      if (r < rows) {
-        gx[(at + size_t(r) * t) * inputs + j] = sums[r];
-      }
+    for (uint r = 0; r < uint(ROWS) && r < rows; r++) {  // a constant bound, so that sums stays in registers
+      gx[(at + size_t(r) * t) * inputs + j] = sums[r];
     }
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);

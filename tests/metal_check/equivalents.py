@@ -63,6 +63,7 @@ STATES = "threadgroup float states[2 * H * ROWS];"
 FIRST = "states[i * ROWS + r] = r < rows ? h0[size_t(first + r) * H + i] : 0.0f;"
 MIDDLE = "middle[i * ROWS + r] = 0.0f;"
 HEAR = "las_hear<ROWS>(recurrent + i, H, H, {} + now, ROWS, 1, ROWS - 1, current, conductance);"
+ROW_BY_ROW = "for (uint r = 0; r < uint(ROWS) && r < rows; r++) {"
 LEADER = "if (thread_index_in_simdgroup == 0) {"
 
 EQUIVALENTS = [
@@ -123,6 +124,7 @@ EQUIVALENTS = [
     Equivalent(LTC, "forward", "threadgroup float heard[2 * H * ROWS];", "2", "3", ROOM),
     Equivalent(LTC, "forward", HEAR.format("states"), "ROWS - 1", "ROWS + 1", CLAMP),
     Equivalent(LTC, "backward", HEAR.format("pair"), "ROWS - 1", "ROWS + 1", CLAMP),
+    Equivalent(LTC, "backward", ROW_BY_ROW, "< uint(ROWS)", "<= uint(ROWS)", "rows is ROWS at most"),
     *(
         found
         for op in (LIQUID, LTC)
