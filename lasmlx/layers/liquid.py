@@ -119,7 +119,7 @@ class LiquidCell(nn.Module):
     ) -> tuple[mx.array, mx.array, mx.array]:
         """As calling, with the time constants tau (b, t, hidden), seconds, at the start of each element beside."""
         y, last = self(x, state, dt=dt, mask=mask)
-        return y, last, liquid_tau_along(self.tau(_present(x, mask)), y, state)
+        return y, last, liquid_tau_along(self.tau(present(x, mask)), y, state)
 
     def counted(
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
@@ -185,7 +185,7 @@ class LTCCell(nn.Module):
     ) -> tuple[mx.array, mx.array, mx.array]:
         """As calling, with the time constants tau (b, t, units), seconds, at the start of each element beside."""
         h, last, _ = self._scan(x, state, dt, mask)
-        return self._output(h), last, ltc_tau_along(*self._network(_present(x, mask)), h, state)
+        return self._output(h), last, ltc_tau_along(*self._network(present(x, mask)), h, state)
 
     def counted(
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
@@ -218,14 +218,20 @@ def checked_input(cell: str, x: mx.array, inputs: int, mask: mx.array | None, dt
     """x (b, t, inputs), finite, and zero where the mask is False, so that no padding reaches a gradient."""
     if x.ndim != 3 or x.shape[2] != inputs or 0 in x.shape:
         raise ValueError(f"{cell}: x has shape {x.shape}, expected (b, t, {inputs}) and not empty.")
+    return checked_elements(cell, x, mask, dt)
+
+
+def checked_elements(cell: str, x: mx.array, mask: mx.array | None, dt: Any) -> mx.array:
+    """As :func:`checked_input`, for an x (b, t, any) whose width another cell will check."""
     if mask is not None:
         check_mask(cell, mask, *x.shape[:2])
-    x = _present(x, mask)
+    x = present(x, mask)
     check_finite(cell, x, dt)
     return x
 
 
-def _present(x: mx.array, mask: mx.array | None) -> mx.array:
+def present(x: mx.array, mask: mx.array | None) -> mx.array:
+    """x (b, t, inputs), zero where the mask (b, t) is False."""
     return x if mask is None else mx.where(mask[..., None], x, mx.zeros_like(x))
 
 

@@ -9,8 +9,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from lasmlx.layers.liquid import checked_input
-from lasmlx.ops.ode import Steps, check_finite, check_mask, time_steps
+from lasmlx.layers.liquid import checked_elements, checked_input
+from lasmlx.ops.ode import Steps, time_steps
 
 
 class Cell(Protocol):
@@ -211,9 +211,7 @@ def length_mask(lengths: Any, t: int) -> mx.array:
 def _steps(name: str, x: mx.array, dt: Any, mask: mx.array | None) -> mx.array:
     if x.ndim != 3:
         raise ValueError(f"{name}: x has shape {x.shape}, expected (b, t, inputs).")
-    if mask is not None:
-        check_mask(name, mask, *x.shape[:2])
-    check_finite(name, x if mask is None else mx.where(mask[..., None], x, mx.zeros_like(x)), dt)
+    checked_elements(name, x, mask, dt)
     return time_steps(dt, *x.shape[:2], op=name)
 
 

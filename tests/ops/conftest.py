@@ -339,17 +339,16 @@ def case(request: pytest.FixtureRequest) -> Callable[..., Case]:
 
 
 @pytest.fixture
-def peak_bytes() -> Callable[[Case], int]:
-    """What a forward and backward pass allocates beyond its inputs, at most at a time."""
+def peak_bytes() -> Callable[[Callable[[Arrays], Any], Case], int]:
+    """``peak_bytes(f, example)``: what ``f(example.arrays)`` allocates beyond its inputs, at most at a time."""
 
-    def measure(example: Case) -> int:
+    def measure(f: Callable[[Arrays], Any], example: Case) -> int:
         mx.eval(example.arrays)
-        gradient = mx.grad(lambda arrays: example(**arrays)[0].sum())
-        mx.eval(gradient(example.arrays))  # one-time allocations
+        mx.eval(f(example.arrays))  # one-time allocations
         mx.clear_cache()
         active = mx.get_active_memory()
         mx.reset_peak_memory()
-        mx.eval(gradient(example.arrays))
+        mx.eval(f(example.arrays))
         return int(mx.get_peak_memory() - active)
 
     return measure

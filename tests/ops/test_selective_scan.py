@@ -1,6 +1,7 @@
 """The scan's kernel against its reference and its definition in float64."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -81,27 +82,26 @@ def test_one_pass_equals_any_split(cuts: list[int], substeps: float) -> None:
     assert mx.array_equal(h, last)
 
 
-def peak_bytes(case: Any, *sizes: int) -> int:
-    example = case("selective_scan", *sizes)
-    mx.eval(example.arrays)
-    grad = mx.value_and_grad(lambda arrays: sum(out.sum() for out in example(**arrays)))
-    mx.eval(grad(example.arrays))  # one-time allocations
-    mx.clear_cache()
-    active = mx.get_active_memory()
-    mx.reset_peak_memory()
-    mx.eval(grad(example.arrays))
-    return mx.get_peak_memory() - active
+@pytest.fixture
+def peak(case: Any, peak_bytes: Any) -> Callable[..., int]:
+    """Of a forward and backward pass at these sizes."""
+
+    def measure(*sizes: int) -> int:
+        example = case("selective_scan", *sizes)
+        return peak_bytes(mx.value_and_grad(lambda arrays: sum(out.sum() for out in example(**arrays))), example)
+
+    return measure
 
 
-def test_training_never_stores_the_states(case: Any) -> None:
+def test_training_never_stores_the_states(peak: Any) -> None:
     # 16 MB of the 20 are the gradients of x, dt, z and the output; (b, t, d, n) alone would be 67 MB
     threads = native.module.threads()
     partial_sums = 2 * threads * 8 * 512 * 16 * 4 if threads > 2 else 0  # of dB and dC, at most one a thread
-    assert peak_bytes(case, 8, 512, 256, 16) < 20e6 + partial_sums
+    assert peak(8, 512, 256, 16) < 20e6 + partial_sums
 
 
-def test_memory_is_linear_in_time(case: Any) -> None:
-    short, long = peak_bytes(case, 1, 1024, 64, 16), peak_bytes(case, 1, 4096, 64, 16)
+def test_memory_is_linear_in_time(peak: Any) -> None:
+    short, long = peak(1, 1024, 64, 16), peak(1, 4096, 64, 16)
     assert long < 6 * short  # 4, and the order in which buffers come free
 
 
