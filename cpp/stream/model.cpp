@@ -118,11 +118,11 @@ class Packer {
       scale[row] = top / 127.f;
       for (int i = 0; i < in; i++) {
         if (!int8) {
-          weight[place(m, row, i, 1)] = w[i];
+          weight[place_in_panels(m.out, m.in, lanes_, row, i, 1)] = w[i];
         } else {
           const int q = std::lrint(w[i] * (127.f / top));
           row_sum[row] += q;
-          quantised[place(m, row, i, 4)] = int8_t(q);
+          quantised[place_in_panels(m.out, m.in, lanes_, row, i, 4)] = int8_t(q);
         }
       }
     }
@@ -137,15 +137,6 @@ class Packer {
   }
 
  private:
-  size_t place(const Linear& m, int row, int i, int group) const {
-    const int block = row / lanes_, blocks = m.out / lanes_;
-    int first = 0;
-    while (first + panel_at(first, blocks) <= block) first += panel_at(first, blocks);
-    const size_t panel = panel_at(first, blocks);
-    const size_t position = (size_t(i / group) * panel + (block - first)) * lanes_ + row % lanes_;
-    return size_t(first) * m.in * lanes_ + position * group + i % group;
-  }
-
   const Tensors& tensors_;
   Arena& arena_;
   int lanes_;

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "simd/arena.h"
 #include "simd/isa.h"
-#include "stream/arena.h"
 #include "stream/weights.h"
 
 namespace las::stream {

@@ -4,22 +4,13 @@
 #pragma once
 #include <cstdint>
 
+#include "simd/panel.h"
+
 namespace las::stream {
 
 constexpr int VOCABULARY = 256;
-constexpr int PAD = 16;   // the widest register, in floats
-constexpr int PANEL = 4;  // blocks of W outputs that one pass over the input computes together
 
-constexpr int round_up(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }
-
-// Blocks in the panel that starts at `block`: as many as fit of 4, 2, 1.
-constexpr int panel_at(int block, int blocks) {
-  const int left = blocks - block;
-  return left >= PANEL ? PANEL : left >= 2 ? 2 : 1;
-}
-
-// y = W x. Panels of P blocks lie one behind the other, each [in][P][W] (float32) or [in / 4][P][W][4] (int8), so that a
-// product reads memory once, forwards.
+// y = W x, in the panels of simd/panel.h.
 struct Linear {
   int in, out;              // padded
   const float* weight;      // float32, or null

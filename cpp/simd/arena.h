@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace las::stream {
+namespace las {
 
 class Arena {
  public:
@@ -47,4 +47,4 @@ class Arena {
   size_t size_, used_ = 0;
 };
 
-}  // namespace las::stream
+}  // namespace las

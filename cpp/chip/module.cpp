@@ -1,0 +1,254 @@
+#include <Python.h>
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "chip/session.h"
+#include "simd/pool.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace las::chip;
+
+namespace {
+
+using Input = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
+
+template <class T, class... Sizes>
+std::pair<T*, nb::ndarray<nb::numpy, T>> new_array(Sizes... sizes) {
+  T* data = new T[std::max<size_t>(1, (size_t(1) * ... * size_t(sizes)))]{};
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  return {data, nb::ndarray<nb::numpy, T>(data, {size_t(sizes)...}, owner)};
+}
+
+Input array_of(nb::handle value, const std::string& name) {
+  Input array;
+  if (!nb::try_cast<Input>(value, array, false))
+    throw std::invalid_argument("chip: " + name + " must be a contiguous int64 array.");
+  return array;
+}
+
+Tensors tensors_of(nb::dict arrays) {
+  Tensors tensors;
+  for (auto [key, value] : arrays) {
+    const std::string name = nb::cast<std::string>(key);
+    const Input array = array_of(value, name);
+    Tensor tensor{array.data(), {}};
+    for (size_t i = 0; i < array.ndim(); i++) tensor.shape.push_back(int64_t(array.shape(i)));
+    tensors[name] = tensor;
+  }
+  return tensors;
+}
+
+Config config_of(nb::dict d) {
+  Config c;
+  const auto get = [&](const char* name, auto& field) { field = nb::cast<std::decay_t<decltype(field)>>(d[name]); };
+  get("wide", c.wide), get("euler", c.euler), get("stochastic", c.stochastic);
+  get("d", c.d), get("layers", c.layers), get("e", c.e), get("n", c.n), get("k", c.k), get("rank", c.rank);
+  get("substeps", c.substeps), get("state_bits", c.state_bits), get("dt_min", c.dt_min), get("dt_range", c.dt_range);
+  get("decay_shift", c.decay_shift), get("embedding_shift", c.embedding_shift), get("eps", c.eps), get("seed", c.seed);
+  get("activation", c.activation), get("lane", c.lane), get("fraction", c.fraction), get("mix", c.mix);
+  get("drive", c.drive), get("state", c.state), get("drive_left", c.drive_left), get("drive_right", c.drive_right);
+  get("read_right", c.read_right), get("norm_right", c.norm_right), get("norm_fraction", c.norm_fraction);
+  return c;
+}
+
+void add_crossbar(Model& model, const std::string& matrix, nb::object cell, int dac_drop, int adc_bits, nb::object adc_step,
+                  int64_t read_noise) {
+  const Input cells = array_of(cell, matrix), steps = array_of(adc_step, matrix);
+  const Linear* m = matrix == "head" ? &model.chip.head : nullptr;
+  for (size_t l = 0; l < model.chip.layers.size(); l++) {
+    const std::string at = "layers." + std::to_string(l) + ".";
+    const Layer& layer = model.chip.layers[l];
+    if (matrix == at + "in_proj") m = &layer.in_proj;
+    if (matrix == at + "x_proj") m = &layer.x_proj;
+    if (matrix == at + "dt_proj") m = &layer.dt_proj;
+    if (matrix == at + "out_proj") m = &layer.out_proj;
+  }
+  if (!m) throw std::invalid_argument("crossbar: the chip has no matrix '" + matrix + "'.");
+  if (cells.size() != m->weight.size() || steps.size() != size_t(m->out))
+    throw std::invalid_argument("crossbar: " + matrix + " has cells or ADC steps of another shape than its weights.");
+  if (dac_drop < 0 || dac_drop > 7 || adc_bits < 1 || adc_bits > 40 || read_noise < 0 || read_noise > 1 << 30)
+    throw std::invalid_argument("crossbar: " + matrix + " has converters or noise out of range.");
+  Crossbar bar{{cells.data(), cells.data() + cells.size()}, dac_drop, adc_bits, {steps.data(), steps.data() + steps.size()},
+               read_noise};
+  for (int64_t step : bar.adc_step)
+    if (step < 1 || step > int64_t(1) << 40) throw std::invalid_argument("crossbar: an ADC step is out of range.");
+  model.add_crossbar(matrix, std::move(bar));
+}
+
+// Runs body(i) for i < count without Python's lock, which it takes now and then to see whether Ctrl-C was pressed.
+template <class Body>
+void run(Session& session, size_t count, Body body) {
+  constexpr size_t LOOK_UP = 1024;
+  Session::Busy busy(session);
+  for (size_t first = 0; first < count; first += LOOK_UP) {
+    {
+      nb::gil_scoped_release unlocked;
+      for (size_t i = first; i < std::min(count, first + LOOK_UP); i++) body(i);
+    }
+    if (count > LOOK_UP && PyErr_CheckSignals()) throw nb::python_error();
+  }
+}
+
+const uint8_t* data_of(const nb::bytes& bytes) { return reinterpret_cast<const uint8_t*>(bytes.c_str()); }
+
+void need_logits(const Session& session) {
+  if (!session.started())
+    throw std::invalid_argument("Session: there is no prediction to continue from; feed at least one byte first.");
+}
+
+nb::ndarray<nb::numpy, int32_t> logits(Session& session) {
+  need_logits(session);
+  auto [data, array] = new_array<int32_t>(VOCABULARY);
+  std::copy_n(session.logits(), VOCABULARY, data);
+  return array;
+}
+
+nb::ndarray<nb::numpy, int32_t> step(Session& session, int byte) {
+  if (byte < 0 || byte >= VOCABULARY)
+    throw std::invalid_argument("step: byte is " + std::to_string(byte) + ", expected 0 to 255.");
+  Session::Busy busy(session);
+  session.step(byte);
+  return logits(session);
+}
+
+void feed(Session& session, nb::bytes bytes) {
+  const uint8_t* data = data_of(bytes);
+  run(session, bytes.size(), [&](size_t i) { session.step(data[i]); });
+}
+
+nb::ndarray<nb::numpy, int32_t> trace(Session& session, nb::bytes bytes) {
+  const uint8_t* data = data_of(bytes);
+  auto [out, array] = new_array<int32_t>(bytes.size(), VOCABULARY);
+  run(session, bytes.size(), [&, out = out](size_t i) {
+    session.step(data[i]);
+    std::copy_n(session.logits(), VOCABULARY, out + i * VOCABULARY);
+  });
+  return array;
+}
+
+double log_loss(Session& session, nb::bytes bytes) {
+  const uint8_t* data = data_of(bytes);
+  double nats = 0;
+  run(session, bytes.size(), [&](size_t i) {
+    if (session.started()) nats += session.loss(data[i]);
+    session.step(data[i]);
+  });
+  return nats;
+}
+
+nb::tuple generate(Session& session, int64_t count, double temperature, int top_k) {
+  if (count < 0) throw std::invalid_argument("generate: count is " + std::to_string(count) + ", expected 0 or more.");
+  if (!(temperature >= 0 && temperature <= 100))
+    throw std::invalid_argument("generate: temperature is " + std::to_string(temperature) + ", expected 0 to 100.");
+  if (top_k < 0 || top_k > VOCABULARY)
+    throw std::invalid_argument("generate: top_k is " + std::to_string(top_k) + ", expected 0 (all) to 256.");
+  need_logits(session);
+  las::stream::Sampler sampler;
+  sampler.temperature = temperature;
+  sampler.top_k = top_k;
+  nb::object out = nb::steal(PyBytes_FromStringAndSize(nullptr, count));
+  if (!out.is_valid()) throw nb::python_error();
+  char* bytes = PyBytes_AS_STRING(out.ptr());
+  auto [nanoseconds, times] = new_array<uint32_t>(count);
+  run(session, size_t(count), [&, nanoseconds = nanoseconds](size_t i) {
+    bytes[i] = char(session.next(sampler, nanoseconds[i]));
+  });
+  return nb::make_tuple(out, times);
+}
+
+// Each session through its own bytes, the sessions spread over the cores.
+void feed_many(std::vector<Session*> sessions, std::vector<nb::bytes> data) {
+  if (sessions.size() != data.size())
+    throw std::invalid_argument("feed_many: got " + std::to_string(sessions.size()) + " sessions and " +
+                                std::to_string(data.size()) + " byte strings, expected one each.");
+  std::vector<std::unique_ptr<Session::Busy>> busy;
+  for (Session* session : sessions) busy.push_back(std::make_unique<Session::Busy>(*session));
+  nb::gil_scoped_release unlocked;
+  las::Pool::get().parallel_for(int(sessions.size()), [&](int i) {
+    const uint8_t* bytes = data_of(data[i]);
+    for (size_t j = 0; j < data[i].size(); j++) sessions[i]->step(bytes[j]);
+  });
+}
+
+nb::tuple state(Session& session) {
+  const Config& c = session.model().chip.config;
+  Session::Busy busy(session);
+  const State s = session.state();
+  auto [tail, tail_array] = new_array<int64_t>(c.layers, c.k - 1, c.e);
+  auto [h, h_array] = new_array<int64_t>(c.layers, c.e, c.n);
+  auto [random, random_array] = new_array<uint32_t>(c.layers, c.e);
+  std::copy(s.tail.begin(), s.tail.end(), tail);
+  std::copy(s.h.begin(), s.h.end(), h);
+  std::copy(s.random.begin(), s.random.end(), random);
+  return nb::make_tuple(tail_array, h_array, random_array);
+}
+
+void set_state(Session& session, nb::tuple parts) {  // lasmlx/chip/emulator.py has checked shapes and values
+  const Config& c = session.model().chip.config;
+  Session::Busy busy(session);
+  State s(c);
+  const Input tail = array_of(parts[0], "tail"), h = array_of(parts[1], "h"), random = array_of(parts[2], "random");
+  if (tail.size() != s.tail.size() || h.size() != s.h.size() || random.size() != s.random.size())
+    throw std::invalid_argument("state: its arrays have other sizes than the chip.");
+  std::copy_n(tail.data(), s.tail.size(), s.tail.begin());
+  std::copy_n(h.data(), s.h.size(), s.h.begin());
+  std::copy_n(random.data(), s.random.size(), s.random.begin());
+  session.set_state(s);
+}
+
+nb::dict ranges(Session& session) {
+  if (!session.ranges()) throw std::invalid_argument("Session: it does not count; make it with counting=True.");
+  nb::dict out;
+  const auto put = [&](const std::string& name, const Range& r) {
+    out[name.c_str()] = nb::make_tuple(r.count, r.saturated, r.low, r.high);
+  };
+  const Ranges& all = *session.ranges();
+  for (size_t l = 0; l < all.layers.size(); l++)
+    for (int t = 0; t < STAGES; t++) put("layers." + std::to_string(l) + "." + STAGE_NAMES[t], all.layers[l][t]);
+  put("norm", all.norm);
+  put("logits", all.logits);
+  return out;
+}
+
+}  // namespace
+
+NB_MODULE(_chip, module) {
+  module.doc() = "The chip's arithmetic, one byte at a time: the fast step, the plain one that counts, the analog part.";
+  module.def("supported_isas", [] {
+    nb::list names;
+    for (las::Isa isa : las::supported_isas()) names.append(las::isa_name(isa));
+    return names;
+  });
+
+  nb::class_<Model>(module, "Model")
+      .def("__init__",
+           [](Model* self, nb::dict config, nb::dict arrays, std::string isa) {
+             new (self) Model(config_of(config), tensors_of(arrays), isa);
+           },
+           "config"_a, "arrays"_a, "isa"_a = "")
+      .def("add_crossbar", &add_crossbar, "matrix"_a, "cell"_a, "dac_drop"_a, "adc_bits"_a, "adc_step"_a, "read_noise"_a)
+      .def_prop_ro("isa", [](const Model& m) { return las::isa_name(m.isa); });
+
+  nb::class_<Session>(module, "Session")
+      .def("__init__",
+           [](Session* self, const Model& model, uint64_t seed, double unit, bool counting, bool scalar) {
+             (new (self) Session(model, seed, counting, scalar))->unit = unit;
+           },
+           "model"_a, "seed"_a, "unit"_a, "counting"_a, "scalar"_a, nb::keep_alive<1, 2>())
+      .def("step", &step, "byte"_a)
+      .def("feed", &feed, "data"_a)
+      .def("trace", &trace, "data"_a)
+      .def("log_loss", &log_loss, "data"_a)
+      .def("generate", &generate, "count"_a, "temperature"_a = 0.8, "top_k"_a = 0)
+      .def("reset", [](Session& s) { Session::Busy busy(s); s.reset(); })
+      .def("seed", [](Session& s, uint64_t seed) { Session::Busy busy(s); s.seed(seed); }, "seed"_a)
+      .def("state", &state)
+      .def("set_state", &set_state, "parts"_a)
+      .def("ranges", &ranges)
+      .def_prop_ro("fast", &Session::fast)
+      .def_prop_ro("logits", &logits, nb::rv_policy::move);
+  module.def("feed_many", &feed_many, "sessions"_a, "data"_a);
+}

@@ -1,0 +1,47 @@
+"""Small models and chips."""
+
+from collections.abc import Callable
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from lasmlx.chip import ChipModel, random_chip
+from lasmlx.chip.twin import Ints, init_state, step
+from lasmlx.models import LAS, LASConfig
+
+
+@pytest.fixture
+def las() -> Callable[..., LAS]:
+    def make(seed: int = 0, **settings: object) -> LAS:
+        mx.random.seed(seed)
+        model = LAS(LASConfig(**({"d": 24, "layers": 2, "n": 5, "frequencies": 8} | settings)))
+        mx.eval(model.parameters())
+        return model
+
+    return make
+
+
+@pytest.fixture
+def some_bytes() -> Callable[..., bytes]:
+    def make(count: int, seed: int = 0) -> bytes:
+        return np.random.default_rng(seed).integers(0, 256, count).astype(np.uint8).tobytes()
+
+    return make
+
+
+@pytest.fixture
+def twin_logits() -> Callable[[ChipModel, bytes], Ints]:
+    def run(chip: ChipModel, data: bytes) -> Ints:
+        state, out = init_state(chip), []
+        for byte in data:
+            logits, state = step(chip, state, byte)
+            out.append(logits)
+        return np.array(out)
+
+    return run
+
+
+@pytest.fixture
+def chip_of() -> Callable[..., ChipModel]:
+    return random_chip
