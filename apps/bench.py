@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ PresetList = Annotated[
 Columns = dict[str, Callable[[Any], str]]
 
 PRESETS = ["las-small", "las", "las-base"]
+CHIP_PRESETS = ["las-chip", "las", "las-base"]
 
 
 @app.command()
@@ -224,6 +226,46 @@ def latency(
         record for recipe in recipes for record in measure_latency(recipe.name, recipe.model, bauds=baud, count=count)
     )
     _show("bytes at line speed, margin at each baud", LatencyRow, columns, records, json, None, "")
+
+
+@app.command()
+def chip(
+    preset: PresetList = CHIP_PRESETS,
+    count: Annotated[int, typer.Option("--bytes", min=1, help="Bytes to make with each.")] = 4096,
+    kernel: Annotated[
+        Path | None, typer.Option(help="A C++ file with ssm_scan_fixed8 to time beside a whole layer, instead.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The line rate that an emulated chip sustains, sampling included, and what eight streams reach together.
+
+    Example: las bench chip --preset las-chip
+    """
+    from lasmlx.benchmark import ChipRow, KernelRow, measure_chip, measure_kernel
+    from lasmlx.benchmark.latency import BAUDS
+    from lasmlx.train import load_recipe
+
+    if kernel is not None:
+        flags = ("-O3", "-O3 -march=native", "-Ofast -march=native")
+        columns: Columns = {"impl": lambda row: row.impl, "us a byte": lambda row: _number(row.us)}
+        records = measure_kernel(kernel, flags)
+        _show(
+            "a scan of 128 channels and 16 states, the best of many rounds", KernelRow, columns, records, json, None, ""
+        )
+        return
+    recipes = [load_recipe(name) for name in preset]
+    columns = {
+        "preset": lambda row: row.preset,
+        "impl": lambda row: row.impl,
+        "parameters": lambda row: f"{row.parameters:,}",
+        "p50 us": lambda row: _number(row.p50_us),
+        "p99": lambda row: _number(row.p99_us),
+        "max baud": lambda row: f"{row.sustained_baud:,.0f}",
+    }
+    columns |= {f"{rate:g}\n{_number(1e7 / rate)} us": partial(_margin, baud=f"{rate:g}") for rate in BAUDS}
+    columns |= {"8 streams": lambda row: _ratio(row.streams) if row.streams else "-"}
+    rows = (record for recipe in recipes for record in measure_chip(recipe.name, recipe.model, count=count))
+    _show("emulated chips at line speed, margin at each baud", ChipRow, columns, rows, json, None, "")
 
 
 def _show(

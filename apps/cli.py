@@ -8,6 +8,7 @@ import sys
 import typer
 
 from lasmlx.apps.bench import app as bench_app
+from lasmlx.apps.chip import app as chip_app
 from lasmlx.apps.data import data, presets
 from lasmlx.apps.eval import evaluate
 from lasmlx.apps.info import info
@@ -30,6 +31,7 @@ app.command()(generate)
 app.command()(stream)
 app.add_typer(viz_app, name="viz")
 app.add_typer(bench_app, name="bench")
+app.add_typer(chip_app, name="chip")
 app.command()(data)
 app.command()(presets)
 

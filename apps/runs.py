@@ -20,6 +20,16 @@ def find_model(run: Path | None) -> tuple[Any, Path]:
     return load(folder), folder
 
 
+def find_chip(folder: Path, noise: str | None = None) -> Any:
+    """The emulator of a chip directory, with an analog part where ``noise`` names one."""
+    from lasmlx.apps.chip_work import analog_emulator, trained_on
+    from lasmlx.chip import load_chip
+    from lasmlx.data import load_corpus
+
+    chip = load_chip(folder)
+    return analog_emulator(chip, load_corpus(tuple(trained_on(folder))), noise, seconds=20.0)
+
+
 def trained_on(folder: Path) -> list[str]:
     """The data a run was trained on, as its folder says; ``moby-dick`` where it says nothing."""
     import json

@@ -27,6 +27,8 @@ def stream(
     top_k: TopK = 0,
     seed: Seed = 0,
     weights: Weights = "float32",
+    chip: Annotated[Path | None, typer.Option(help="A chip directory: its emulator speaks instead of a model.")] = None,
+    noise: Annotated[str | None, typer.Option(help="With --chip, an analog part: see `las chip run`.")] = None,
     json: Json = False,
 ) -> None:
     """Speak at the speed of a serial line; the report goes to standard error.
@@ -37,14 +39,18 @@ def stream(
     import json as json_
     import sys
 
-    from lasmlx.apps.runs import find_model
+    from lasmlx.apps.runs import find_chip, find_model
     from lasmlx.apps.terminal import stderr
     from lasmlx.stream import producer
     from lasmlx.stream import stream as pace
 
     if count is not None and count < 0:
         raise ValueError(f"--bytes is {count}, expected 0 or more.")
-    model, _ = find_model(run)
+    if chip is None and noise is not None:
+        raise ValueError("--noise is of an analog part: name a chip directory with --chip.")
+    if chip is not None and (run is not None or weights != "float32"):
+        raise ValueError("--chip brings its own model and weights: leave out --run and --weights.")
+    model = find_model(run)[0] if chip is None else find_chip(chip, noise)
     produce = producer(model, prompt, temperature=temperature, top_k=top_k, seed=seed, weights=weights)
     out = sys.stdout.buffer
 
@@ -80,4 +86,4 @@ def generate(
 
     Example: las generate "Call me " --bytes 200
     """
-    stream(prompt, run, None, count, temperature, top_k, seed, weights, json)
+    stream(prompt, run, None, count, temperature, top_k, seed, weights, json=json)

@@ -1,5 +1,6 @@
 """The library's one timer, and side-by-side measurements whose parity is checked before a number is taken."""
 
+from lasmlx.benchmark.chip import ChipRow, KernelRow, measure_chip, measure_kernel
 from lasmlx.benchmark.latency import LatencyRow, measure_latency
 from lasmlx.benchmark.liquid import LTCRow, measure_ltc
 from lasmlx.benchmark.machine import Provenance, provenance
@@ -13,6 +14,8 @@ from lasmlx.benchmark.timer import Timing, measure, measure_together
 from lasmlx.benchmark.training import TrainRow, measure_training
 
 __all__ = [
+    "ChipRow",
+    "KernelRow",
     "LTCRow",
     "LatencyRow",
     "Note",
@@ -29,6 +32,8 @@ __all__ = [
     "TrainRow",
     "check_parity",
     "measure",
+    "measure_chip",
+    "measure_kernel",
     "measure_latency",
     "measure_ltc",
     "measure_scan",

@@ -2,8 +2,9 @@
 
 from lasmlx.chip.chip_model import ChipConfig, ChipModel, load_chip
 from lasmlx.chip.emulator import ChipSession, Crossbar, Emulator, Range, feed_many, supported_isas
+from lasmlx.chip.evaluate import chip_bits
 from lasmlx.chip.fake import FakeQuantized
-from lasmlx.chip.quantize import Options, assemble, measure, quantize
+from lasmlx.chip.quantize import Options, assemble, check_family, measure, quantize
 from lasmlx.chip.random_chip import random_chip
 from lasmlx.chip.twin import ChipState, init_state, step
 from lasmlx.chip.units import Units, calibrate
@@ -21,6 +22,8 @@ __all__ = [
     "Units",
     "assemble",
     "calibrate",
+    "check_family",
+    "chip_bits",
     "feed_many",
     "init_state",
     "load_chip",

@@ -1,4 +1,4 @@
-"""A ``las`` model that rounds as the chip will, with gradients that pass: for fine-tuning before the integers are made."""
+"""A ``las`` model that rounds as the chip will, with gradients that pass: fine-tune it, then make the integers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FakeQuantized(Model):
     """``model`` with every activation, weight, B and C rounded to the int8 chip's integers.
 
     The gradient of a rounding is that of the identity where the value is in range, 0 where it saturates (the
-    straight-through estimator, Bengio et al. 2013). It shares the parameters of ``model``: training one trains the other.
+    straight-through estimator, Bengio et al. 2013). It shares the parameters of ``model``: training one trains both.
 
     Args:
         units: of :func:`lasmlx.chip.units.calibrate`; they stay as they are.

@@ -37,7 +37,7 @@ def _mixer(m: Mamba, u: mx.array, state: MambaState, tap: Tap) -> tuple[mx.array
     x, tail = causal_conv1d(tap("conv", x), tap("conv.weight", m.conv.weight), m.conv.bias, tail, activation="silu")
     low, B, C = mx.split(tap("x", x) @ tap("x_proj.weight", m.x_proj.weight).T, [rank, rank + n], axis=-1)
     dt = _time_step(m, tap("low", low), tap("dt_proj.weight", m.dt_proj.weight))
-    tap("drive", dt * x)
+    tap("drive", dt * x / min(m._substeps, 1e9))
     y, h = selective_scan(x, dt, -mx.exp(m.A_log), tap("B", B), tap("C", C), m.D, None, h, substeps=m._substeps)
     tap("h", h)
     gated = tap("gate", tap("y", y) * (z * mx.sigmoid(z)))

@@ -90,6 +90,14 @@ def step(chip: ChipModel, state: ChipState, byte: int) -> tuple[Ints, ChipState]
     return saturate(scale(chip.head.weight @ norm(chip, u, chip.norm), chip.head.scale), w.lane), new
 
 
+def trace(chip: ChipModel, data: bytes) -> Ints:
+    """Logits (len(data), 256) after each byte of ``data``, from the first state on."""
+    state, rows = init_state(chip), np.empty((len(data), 256), np.int64)
+    for i, byte in enumerate(data):
+        rows[i], state = step(chip, state, byte)
+    return rows
+
+
 def norm(chip: ChipModel, u: Ints, by: tuple[Ints, Ints]) -> Ints:
     """Activations of the width of u: its direction, scaled a channel."""
     w = chip.system

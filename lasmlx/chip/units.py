@@ -19,8 +19,8 @@ Calibration = Literal["percentile", "mse"]
 PIECE = 8  # bytes between two looks at h
 ROWS = 4096  # of each tensor that are kept
 PERCENTILE = 99.995
-CLIPPED = 2e-5  # share of activations that the search may clip
-HEADROOM = {"u": 1.5, "h": 2.0, "y": 1.5, "B": 1.25, "C": 1.25, "block": 2.0}
+CLIPPED = 1e-5  # share of activations that the search may clip
+HEADROOM = {"u": 1.5, "h": 2.0, "y": 1.5, "B": 1.25, "C": 1.25, "block": 2.0, "drive": 1.5, "activation": 1.1}
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,20 @@ def calibrate(model: LAS, windows: NDArray[np.uint8], w: NumberSystem, method: C
         pairs = (("norm", m.in_proj), ("x", m.x_proj), ("low", m.dt_proj), ("gate", m.out_proj))
         weights |= {f"layers.{i}.{name}": _numpy(linear.weight) for name, linear in pairs}
 
+    def ranges(name: str) -> Floats:
+        """The largest magnitude of every channel, or one that few pass; of a channel that hardly moves, a share."""
+        largest = seen.largest[name] * HEADROOM["activation"]
+        top = largest if method == "mse" else np.percentile(np.abs(seen.rows[name]), PERCENTILE, axis=0)
+        return np.maximum(top, 1e-3 * top.max())
+
     def activation(name: str) -> Floats:
-        rows, matrix = seen.rows[name], weights[name]
-        return _searched(rows, matrix, w) if method == "mse" else _smoothed(rows, matrix, w, 0.5, 1.0, PERCENTILE)
+        rows, matrix, top = seen.rows[name], weights[name], ranges(name)
+        return _searched(rows, top, matrix, w) if method == "mse" else _smoothed(top, matrix, w, 0.5)
 
     def blocks(name: str) -> Floats:
         """Of lanes that become activations with a shared exponent: the shape counts, the size has headroom."""
-        rows, matrix = seen.rows[name], weights[name]
-        shape = _searched(rows, matrix, w, shared=True) if method == "mse" else _smoothed(rows, matrix, w, 0.5, 1.0)
+        rows, matrix, top = seen.rows[name], weights[name], ranges(name)
+        shape = _searched(rows, top, matrix, w, shared=True) if method == "mse" else _smoothed(top, matrix, w, 0.5)
         most = (seen.largest[name] / shape).max() * HEADROOM["block"]
         return shape * (most / (2.0 ** (w.lane - 1) - 1))
 
@@ -88,19 +94,25 @@ def calibrate(model: LAS, windows: NDArray[np.uint8], w: NumberSystem, method: C
         top = seen.largest[name] * HEADROOM[name.rsplit(".", 1)[-1]]
         return np.maximum(top, 1e-3 * top.max()) / (2.0 ** (bits - 1) - 1)
 
+    def states(at: str, B: float) -> Floats:
+        """Of h: its range fits, and so does what one element adds, the drive's range times 2^left."""
+        drive = seen.largest[f"{at}drive"] * HEADROOM["drive"] / (2.0 ** (w.drive - 1) - 1)
+        return np.maximum(lanes(f"{at}h", w.state), drive * B / 2.0 ** (w.drive_left - w.drive_right))
+
+    mixes = [tuple(float(lanes(f"layers.{i}.{name}", w.mix).max()) for name in "BC") for i in range(len(model.blocks))]
     layers = [
         LayerUnits(
             norm=activation(f"layers.{i}.norm"),
-            conv=_ranges(seen.rows[f"layers.{i}.conv"], PERCENTILE) / 127,
+            conv=ranges(f"layers.{i}.conv") / 127,
             x=activation(f"layers.{i}.x"),
             low=blocks(f"layers.{i}.low"),
-            B=float(lanes(f"layers.{i}.B", w.mix).max()),
-            C=float(lanes(f"layers.{i}.C", w.mix).max()),
-            h=lanes(f"layers.{i}.h", w.state),
+            B=B,
+            C=C,
+            h=states(f"layers.{i}.", B),
             y=lanes(f"layers.{i}.y", w.lane),
             gate=blocks(f"layers.{i}.gate"),
         )
-        for i in range(len(model.blocks))
+        for i, (B, C) in enumerate(mixes)
     ]
     return Units(float(lanes("u", w.lane).max()), activation("norm"), layers)
 
@@ -145,43 +157,35 @@ def _observe(model: LAS, windows: NDArray[np.uint8]) -> _Observations:
     return seen
 
 
-def _ranges(rows: Floats, percentile: float) -> Floats:
-    """The range of every channel; of one that never moves, a thousandth of the largest."""
-    top = np.percentile(np.abs(rows), percentile, axis=0)
-    return np.maximum(top, 1e-3 * top.max())
-
-
-def _smoothed(
-    rows: Floats, matrix: Floats, w: NumberSystem, alpha: float, clip: float, percentile: float = 100.0
-) -> Floats:
-    """Units of activations: ``range^alpha / column^(1 - alpha)``, sized so that the widest channel just fits."""
-    top, column = _ranges(rows, percentile), np.abs(matrix).max(0)
+def _smoothed(top: Floats, matrix: Floats, w: NumberSystem, alpha: float, clip: float = 1.0) -> Floats:
+    """Units of activations: ``top^alpha / column^(1 - alpha)``, sized so that the widest channel just fits."""
+    column = np.abs(matrix).max(0)
     shape = top**alpha / np.maximum(column, 1e-3 * column.max()) ** (1 - alpha)
     return shape * (clip * (top / shape).max() / (2.0 ** (w.activation - 1) - 1))
 
 
-def _searched(rows: Floats, matrix: Floats, w: NumberSystem, shared: bool = False) -> Floats:
+def _searched(rows: Floats, top: Floats, matrix: Floats, w: NumberSystem, shared: bool = False) -> Floats:
     """The units with the least square error of ``rows @ matrix.T`` among those that hardly clip.
 
     Args:
         shared: every row has an exponent of its own, so that clipping is no choice.
     """
     exact, best, chosen = rows @ matrix.T, np.inf, None
-    top = 2.0 ** (w.activation - 1)
+    most = 2.0 ** (w.activation - 1)
     for alpha in (0.25, 0.4, 0.5, 0.6, 0.75, 1.0):
-        for clip in (1.0,) if shared else (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
-            unit = _smoothed(rows, matrix, w, alpha, clip)
-            exponent = _exponents(rows / unit, top) if shared else np.ones((len(rows), 1))
+        for clip in (1.0,) if shared else (1.0, 0.9, 0.8, 0.7):
+            unit = _smoothed(top, matrix, w, alpha, clip)
+            exponent = _exponents(rows / unit, most) if shared else np.ones((len(rows), 1))
             q = np.round(rows / unit / exponent)
-            limited = np.clip(q, -top, top - 1)
-            if not shared and (q != limited).mean() > CLIPPED:
+            limited = np.clip(q, -most, most - 1)
+            if clip < 1 and (q != limited).mean() > CLIPPED:
                 break
             weight = matrix * unit
             one = np.maximum(np.abs(weight).max(1, keepdims=True), 1e-30) / 127
             error = float((((limited * exponent) @ (np.round(weight / one) * one).T - exact) ** 2).mean())
             if error < best:
                 best, chosen = error, unit
-    assert chosen is not None  # clip 1.0 never clips
+    assert chosen is not None  # clip 1.0 is always taken
     return chosen
 
 

@@ -32,8 +32,8 @@ def producer(
     """A session that was fed the prompt, as a function that makes what follows it.
 
     Args:
-        model: a byte model, or a NativeModel, which keeps its own weights. `las` and `mamba` models take their native
-            step, others go through MLX.
+        model: a byte model, or what makes sessions and keeps its own weights: a NativeModel, a chip's Emulator. `las`
+            and `mamba` models take their native step, others go through MLX.
         prompt: a str is UTF-8; an empty one is a line feed.
         temperature: 0 (the most likely byte) to 100.
         top_k: how many of the likeliest bytes to choose from; 0 is all.
@@ -54,7 +54,7 @@ def producer(
 
 
 def _session(model: Any, weights: Weights, seed: int) -> Any:
-    if isinstance(model, NativeModel):
+    if hasattr(model, "session"):
         return model.session(seed)
     family = getattr(model.config, "model_type", "")
     if family in SUPPORTED or weights != "float32":

@@ -1,7 +1,7 @@
 """What to draw, as data: series, heat maps, histograms, colours. No terminal code."""
 
 from lasmlx.viz.dt import DtTrace, most_bytes, trace_dt
-from lasmlx.viz.figure import check_target, dt_figure, save_figure, tau_figure
+from lasmlx.viz.figure import ages_figure, check_target, dt_figure, save_figure, tau_figure
 from lasmlx.viz.scale import (
     LEVEL,
     SPEED,
@@ -32,6 +32,7 @@ __all__ = [
     "Scale",
     "TauTrace",
     "Timeline",
+    "ages_figure",
     "byte_signs",
     "check_target",
     "colour",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -91,6 +92,31 @@ def tau_figure(trace: TauTrace, title: str = "") -> Any:
     return figure
 
 
+def ages_figure(
+    ages: Sequence[float], mean: Sequence[float], sd: Sequence[float], levels: Mapping[str, float], title: str = ""
+) -> Any:
+    """Bits per byte over seconds on a logarithmic axis, with the spread, and horizontal lines to compare with.
+
+    Returns:
+        A ``matplotlib.figure.Figure``.
+
+    Raises:
+        ValueError: matplotlib is missing.
+    """
+    with _matplotlib().rc_context(RC):
+        figure, axes = _page([2.6], title)
+        axes[0].errorbar(
+            ages, mean, sd, marker="o", markersize=3.5, capsize=2.5, lw=1.2, color=ACCENT, label="analog part"
+        )
+        for (name, level), style in zip(levels.items(), ("-", "--", ":"), strict=False):
+            axes[0].axhline(level, color=BOUND, linestyle=style, linewidth=0.9, label=name)
+        axes[0].legend(frameon=False)
+        axes[0].set_xscale("log")
+        axes[0].set_xlabel("seconds since programming")
+        axes[0].set_ylabel("bits per byte")
+    return figure
+
+
 def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> None:
     """Write a figure as PNG or SVG, whole or not at all.
 
@@ -134,7 +160,7 @@ def _page(heights: list[float], title: str) -> tuple[Any, Any]:
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.52 * len(heights)), dpi=200, layout=layout)
     if title:
         figure.suptitle("\n".join(wrap(title, 115)), x=0.01, ha="left", fontsize=8, color="#555555")
-    return figure, figure.subplots(len(heights), 1, height_ratios=heights)
+    return figure, figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
 
 
 def _text_height(trace: LayerTrace) -> float:

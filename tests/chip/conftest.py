@@ -6,8 +6,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from lasmlx.chip import ChipModel, random_chip
-from lasmlx.chip.twin import Ints, init_state, step
+from lasmlx.chip import ChipModel
+from lasmlx.chip.twin import Ints, trace
 from lasmlx.models import LAS, LASConfig
 
 
@@ -32,16 +32,4 @@ def some_bytes() -> Callable[..., bytes]:
 
 @pytest.fixture
 def twin_logits() -> Callable[[ChipModel, bytes], Ints]:
-    def run(chip: ChipModel, data: bytes) -> Ints:
-        state, out = init_state(chip), []
-        for byte in data:
-            logits, state = step(chip, state, byte)
-            out.append(logits)
-        return np.array(out)
-
-    return run
-
-
-@pytest.fixture
-def chip_of() -> Callable[..., ChipModel]:
-    return random_chip
+    return trace

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasmlx.chip import ChipModel, ChipState, Emulator, feed_many, random_chip, supported_isas
-from lasmlx.chip.twin import init_state, step
+from lasmlx.chip import ChipState, Emulator, feed_many, random_chip, supported_isas
+from lasmlx.chip.twin import init_state, step, trace
 
-Twin = Callable[[ChipModel, bytes], Any]
 Bytes = Callable[..., bytes]
 SETTINGS = [
     *({"system": system, "decay": decay, "rounding": rounding} for system in ("int8", "q16")
@@ -32,9 +31,9 @@ def name(settings: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("changes", SETTINGS, ids=name)
 @pytest.mark.parametrize("seed", range(3))
-def test_bits_of_the_twin(changes: dict[str, Any], seed: int, twin_logits: Twin, some_bytes: Bytes) -> None:
+def test_bits_of_the_twin(changes: dict[str, Any], seed: int, some_bytes: Bytes) -> None:
     chip, data = random_chip(seed, **changes), some_bytes(12, seed)
-    expected = twin_logits(chip, data)
+    expected = trace(chip, data)
     sessions = [Emulator(chip).session(plain=True)]
     if chip.config.system == "int8":
         sessions += [Emulator(chip, isa=isa).session() for isa in supported_isas()]
@@ -74,7 +73,7 @@ def test_one_pass_equals_any_split(seed: int, pieces: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("system", ["int8", "q16"])
-def test_extreme_states_and_inputs(system: str, twin_logits: Twin) -> None:
+def test_extreme_states_and_inputs(system: str) -> None:
     chip = random_chip(3, system=system, state_bits=32 if system == "q16" else 31, embedding_shift=0)
     w = chip.system
     top, activation = 1 << (w.state - 1), 1 << (w.activation - 1)
@@ -89,11 +88,11 @@ def test_extreme_states_and_inputs(system: str, twin_logits: Twin) -> None:
             np.testing.assert_array_equal(session.step(255), expected)
 
 
-def test_ranges_count_what_saturates(twin_logits: Twin, some_bytes: Bytes) -> None:
+def test_ranges_count_what_saturates(some_bytes: Bytes) -> None:
     chip, data = random_chip(2, layers=1, d=9, e=10), some_bytes(20)
     session = Emulator(chip).session(counting=True)
     logits = session.trace(data)
-    np.testing.assert_array_equal(logits, twin_logits(chip, data))
+    np.testing.assert_array_equal(logits, trace(chip, data))
     seen = session.ranges["logits"]
     assert seen.count == logits.size
     inside = np.clip([seen.low, seen.high], -32768, 32767)
@@ -104,14 +103,14 @@ def test_ranges_count_what_saturates(twin_logits: Twin, some_bytes: Bytes) -> No
         _ = Emulator(chip).session().ranges
 
 
-def test_streams_side_by_side(twin_logits: Twin, some_bytes: Bytes) -> None:
+def test_streams_side_by_side(some_bytes: Bytes) -> None:
     chip = random_chip(4)
     emulator = Emulator(chip)
     data = [some_bytes(40 + i, i) for i in range(5)]
     sessions = [emulator.session() for _ in data]
     feed_many(sessions, data)
     for session, piece in zip(sessions, data, strict=True):
-        expected = twin_logits(chip, piece)[-1] * np.float32(2.0**-chip.config.logit_fraction)
+        expected = trace(chip, piece)[-1] * np.float32(2.0**-chip.config.logit_fraction)
         np.testing.assert_array_equal(session.logits, expected)
     with pytest.raises(RuntimeError, match="another thread"):
         feed_many([sessions[0], sessions[0]], data[:2])
