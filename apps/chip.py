@@ -127,6 +127,25 @@ def verify(
 
 
 @app.command()
+def soak(
+    chip: ChipDir,
+    data: Data = None,
+    count: Annotated[
+        int, typer.Option("--bytes", min=1000, help="Bytes in all; the held-out ones over and over.")
+    ] = 100_000_000,
+    looks: Annotated[int, typer.Option(min=1, help="How often the twin takes the state over and compares.")] = 20,
+    json: Json = False,
+) -> None:
+    """One endless stream: memory must not grow, and the integer state must stay what the NumPy twin makes of it.
+
+    Example: las chip soak chip --bytes 10000000
+    """
+    from lasmlx.apps.chip_work import show_soak
+
+    show_soak(chip, data, count, looks, json)
+
+
+@app.command()
 def export(
     chip: ChipDir,
     out: Annotated[Path, typer.Option(help="The folder to write.")],

@@ -213,6 +213,33 @@ def show_verification(
         raise typer.Exit(1)
 
 
+def show_soak(folder: Path, data: list[str] | None, count: int, looks: int, json: bool) -> None:
+    """``las chip soak``; exit code 1 where anything differs."""
+    import typer
+
+    from lasmlx.chip.verify import soak
+
+    source = next(iter(load_corpus(tuple(data or trained_on(folder))).held_out.values()))
+    first = last = None
+    for last in soak(load_chip(folder), source[: len(source)].tobytes(), count, looks=looks):
+        first = first or last
+        if json:
+            print(json_.dumps(dataclasses.asdict(last)), flush=True)
+        else:
+            rate = f"{last.seconds / last.bytes * 1e6:.2f} us a byte"
+            memory = f"{last.resident / 1e6:.1f} MB"
+            stdout().print(
+                f"{last.bytes:,} bytes  {rate}  {memory}  {last.differences} of {last.compared:,} differ",
+                soft_wrap=True,
+            )
+    assert first is not None and last is not None
+    if not json:
+        grown = (last.resident - first.resident) / 1e6
+        stdout().print(f"memory grew by {grown:.1f} MB since the first look", soft_wrap=True)
+    if last.differences:
+        raise typer.Exit(1)
+
+
 def show_synthesis(
     folder: Path,
     target: Any,

@@ -15,6 +15,8 @@ Temperature = Annotated[float, typer.Option(help="0 takes the likeliest byte.")]
 TopK = Annotated[int, typer.Option(help="Choose among this many likeliest bytes; 0: all.")]
 Seed = Annotated[int, typer.Option(help="One seed, one text.")]
 Weights = Annotated[Literal["float32", "int8"], typer.Option(help="Of the native step; int8 is faster.")]
+Chip = Annotated[Path | None, typer.Option(help="A chip directory: its emulator speaks instead of a model.")]
+Noise = Annotated[str | None, typer.Option(help="With --chip, an analog part: see `las chip run`.")]
 Json = Annotated[bool, typer.Option("--json", help="The report as one JSON object on standard error.")]
 
 
@@ -27,8 +29,8 @@ def stream(
     top_k: TopK = 0,
     seed: Seed = 0,
     weights: Weights = "float32",
-    chip: Annotated[Path | None, typer.Option(help="A chip directory: its emulator speaks instead of a model.")] = None,
-    noise: Annotated[str | None, typer.Option(help="With --chip, an analog part: see `las chip run`.")] = None,
+    chip: Chip = None,
+    noise: Noise = None,
     json: Json = False,
 ) -> None:
     """Speak at the speed of a serial line; the report goes to standard error.
@@ -80,10 +82,12 @@ def generate(
     top_k: TopK = 0,
     seed: Seed = 0,
     weights: Weights = "float32",
+    chip: Chip = None,
+    noise: Noise = None,
     json: Json = False,
 ) -> None:
     """Continue a prompt, as fast as it goes.
 
     Example: las generate "Call me " --bytes 200
     """
-    stream(prompt, run, None, count, temperature, top_k, seed, weights, json=json)
+    stream(prompt, run, None, count, temperature, top_k, seed, weights, chip, noise, json)

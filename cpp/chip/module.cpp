@@ -73,6 +73,8 @@ void add_crossbar(Model& model, const std::string& matrix, nb::object cell, int 
     throw std::invalid_argument("crossbar: " + matrix + " has converters or noise out of range.");
   Crossbar bar{{cells.data(), cells.data() + cells.size()}, dac_drop, adc_bits, {steps.data(), steps.data() + steps.size()},
                read_noise};
+  for (size_t i = 0; i < cells.size(); i++)
+    if (std::abs(cells.data()[i]) > int64_t(1) << 30) throw std::invalid_argument("crossbar: a cell is out of range.");
   for (int64_t step : bar.adc_step)
     if (step < 1 || step > int64_t(1) << 40) throw std::invalid_argument("crossbar: an ADC step is out of range.");
   model.add_crossbar(matrix, std::move(bar));

@@ -115,7 +115,7 @@ namespace {
   }
 
 Kernels table(Isa isa) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(LAS_BASELINE_ONLY)
   if (isa == Isa::avx512) return LAS_KERNELS(avx512, 16);
   if (isa == Isa::avx2) return LAS_KERNELS(avx2, 8);
 #endif

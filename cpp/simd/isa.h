@@ -16,7 +16,7 @@ inline const char* isa_name(Isa isa) {
 
 inline std::vector<Isa> supported_isas() {
   std::vector<Isa> found{Isa::baseline};
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(LAS_BASELINE_ONLY)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(Isa::avx2);
   if (found.size() == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.emulator import Emulator, supported_isas
 from lasmlx.chip.random_chip import random_chip
-from lasmlx.chip.twin import trace
+from lasmlx.chip.twin import step, trace
 
 REALISATIONS = ("emulator", "cpp", "hls", "rtl")
 RANDOM_BYTES = 12  # for each random chip
@@ -62,6 +64,56 @@ def verify_random(count: int, *, realisations: Sequence[str] = ("emulator",), fi
         for name in names:
             able = [(c, d, e) for c, d, e in chips if name in _ways(kind, c)]
             yield _compared(name, able, partial(_realised, kind, name))
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A long stream, so far."""
+
+    bytes: int
+    seconds: float
+    resident: int  # bytes of memory of this process
+    compared: int  # logits, by the twin from the state that the emulator had reached
+    differences: int
+
+
+def soak(chip: ChipModel, data: bytes, total: int, *, looks: int = 20, check: int = 50) -> Iterator[Soak]:
+    """``data`` over and over through one session; at each look the twin takes over the state for ``check`` bytes.
+
+    Raises:
+        ValueError: ``data`` or ``total`` is shorter than what is compared.
+    """
+    if len(data) < check or total < looks * check:
+        raise ValueError(f"soak: got {len(data)} bytes for {total}, expected {check} and {looks * check} at least.")
+    session, began, done, compared, differences = Emulator(chip).session(), time.perf_counter(), 0, 0, 0
+    for look in range(1, looks + 1):
+        goal = total * look // looks - check
+        while done < goal:
+            piece = data[done % len(data) :][: goal - done]
+            session.feed(piece)
+            done += len(piece)
+        start = done % (len(data) - check + 1)
+        part, state = data[start : start + check], session.state
+        got = session.trace(part)
+        for row, byte in zip(got, part, strict=True):
+            expected, state = step(chip, state, byte)
+            differences += int((row != expected).sum())
+        differences += int((session.state.h != state.h).sum() + (session.state.tail != state.tail).sum())
+        done += check
+        compared += 256 * check
+        yield Soak(done, time.perf_counter() - began, _resident(), compared, differences)
+
+
+def _resident() -> int:
+    """Bytes of this process in memory now; on systems without /proc, the most it ever had."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _random(seed: int, kind: str) -> tuple[ChipModel, bytes, NDArray[np.int64]]:

@@ -6,8 +6,6 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from lasmlx.chip import ChipModel
-from lasmlx.chip.twin import Ints, trace
 from lasmlx.models import LAS, LASConfig
 
 
@@ -28,8 +26,3 @@ def some_bytes() -> Callable[..., bytes]:
         return np.random.default_rng(seed).integers(0, 256, count).astype(np.uint8).tobytes()
 
     return make
-
-
-@pytest.fixture
-def twin_logits() -> Callable[[ChipModel, bytes], Ints]:
-    return trace
