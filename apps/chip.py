@@ -151,7 +151,7 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     target: Annotated[Literal["cpp", "hls", "verilog"], typer.Option(help="C++17, HLS C++ or Verilog.")] = "cpp",
     vectors: Annotated[int, typer.Option(min=1, help="Bytes of the test bench.")] = 64,
-    macs: Annotated[int, typer.Option(min=1, help="Multipliers of the RTL's MAC array.")] = 32,
+    macs: Annotated[int, typer.Option(min=1, help="Multipliers of the RTL's MAC array.")] = 16,
     lanes: Annotated[int, typer.Option(min=1, help="States a cycle of the RTL's scan.")] = 1,
     clock: Annotated[float, typer.Option(help="Of the RTL, MHz.")] = 50.0,
     baud: Annotated[int, typer.Option(min=50, help="Of the RTL's serial ports.")] = 115200,
@@ -166,11 +166,12 @@ def export(
 
     model = load_chip(chip)
     if target == "verilog":
-        from lasmlx.chip.rtl import export_verilog
+        from lasmlx.chip.rtl.verilog import export_verilog
 
-        paths = export_verilog(
+        files = export_verilog(
             model, out, macs=macs, lanes=lanes, clock_hz=clock * 1e6, baud=baud, vectors=vectors, force=force
         )
+        paths = list(files.values())
     else:
         from lasmlx.chip.export import export as export_source
 

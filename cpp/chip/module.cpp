@@ -1,26 +1,19 @@
-#include <Python.h>
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include "chip/session.h"
 #include "simd/pool.h"
+#include "stream/python.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 using namespace las::chip;
+using las::stream::Busy, las::stream::check_byte, las::stream::copy_of, las::stream::data_of, las::stream::need_logits,
+    las::stream::new_array, las::stream::run;
 
 namespace {
 
 using Input = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
-
-template <class T, class... Sizes>
-std::pair<T*, nb::ndarray<nb::numpy, T>> new_array(Sizes... sizes) {
-  T* data = new T[std::max<size_t>(1, (size_t(1) * ... * size_t(sizes)))]{};
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-  return {data, nb::ndarray<nb::numpy, T>(data, {size_t(sizes)...}, owner)};
-}
 
 Input array_of(nb::handle value, const std::string& name) {
   Input array;
@@ -80,38 +73,14 @@ void add_crossbar(Model& model, const std::string& matrix, nb::object cell, int 
   model.add_crossbar(matrix, std::move(bar));
 }
 
-// Runs body(i) for i < count without Python's lock, which it takes now and then to see whether Ctrl-C was pressed.
-template <class Body>
-void run(Session& session, size_t count, Body body) {
-  constexpr size_t LOOK_UP = 1024;
-  Session::Busy busy(session);
-  for (size_t first = 0; first < count; first += LOOK_UP) {
-    {
-      nb::gil_scoped_release unlocked;
-      for (size_t i = first; i < std::min(count, first + LOOK_UP); i++) body(i);
-    }
-    if (count > LOOK_UP && PyErr_CheckSignals()) throw nb::python_error();
-  }
-}
-
-const uint8_t* data_of(const nb::bytes& bytes) { return reinterpret_cast<const uint8_t*>(bytes.c_str()); }
-
-void need_logits(const Session& session) {
-  if (!session.started())
-    throw std::invalid_argument("Session: there is no prediction to continue from; feed at least one byte first.");
-}
-
 nb::ndarray<nb::numpy, int32_t> logits(Session& session) {
   need_logits(session);
-  auto [data, array] = new_array<int32_t>(VOCABULARY);
-  std::copy_n(session.logits(), VOCABULARY, data);
-  return array;
+  return copy_of(session.logits(), VOCABULARY);
 }
 
 nb::ndarray<nb::numpy, int32_t> step(Session& session, int byte) {
-  if (byte < 0 || byte >= VOCABULARY)
-    throw std::invalid_argument("step: byte is " + std::to_string(byte) + ", expected 0 to 255.");
-  Session::Busy busy(session);
+  check_byte(byte);
+  Busy busy(session);
   session.step(byte);
   return logits(session);
 }
@@ -131,43 +100,13 @@ nb::ndarray<nb::numpy, int32_t> trace(Session& session, nb::bytes bytes) {
   return array;
 }
 
-double log_loss(Session& session, nb::bytes bytes) {
-  const uint8_t* data = data_of(bytes);
-  double nats = 0;
-  run(session, bytes.size(), [&](size_t i) {
-    if (session.started()) nats += session.loss(data[i]);
-    session.step(data[i]);
-  });
-  return nats;
-}
-
-nb::tuple generate(Session& session, int64_t count, double temperature, int top_k) {
-  if (count < 0) throw std::invalid_argument("generate: count is " + std::to_string(count) + ", expected 0 or more.");
-  if (!(temperature >= 0 && temperature <= 100))
-    throw std::invalid_argument("generate: temperature is " + std::to_string(temperature) + ", expected 0 to 100.");
-  if (top_k < 0 || top_k > VOCABULARY)
-    throw std::invalid_argument("generate: top_k is " + std::to_string(top_k) + ", expected 0 (all) to 256.");
-  need_logits(session);
-  las::stream::Sampler sampler;
-  sampler.temperature = temperature;
-  sampler.top_k = top_k;
-  nb::object out = nb::steal(PyBytes_FromStringAndSize(nullptr, count));
-  if (!out.is_valid()) throw nb::python_error();
-  char* bytes = PyBytes_AS_STRING(out.ptr());
-  auto [nanoseconds, times] = new_array<uint32_t>(count);
-  run(session, size_t(count), [&, nanoseconds = nanoseconds](size_t i) {
-    bytes[i] = char(session.next(sampler, nanoseconds[i]));
-  });
-  return nb::make_tuple(out, times);
-}
-
 // Each session through its own bytes, the sessions spread over the cores.
 void feed_many(std::vector<Session*> sessions, std::vector<nb::bytes> data) {
   if (sessions.size() != data.size())
     throw std::invalid_argument("feed_many: got " + std::to_string(sessions.size()) + " sessions and " +
                                 std::to_string(data.size()) + " byte strings, expected one each.");
-  std::vector<std::unique_ptr<Session::Busy>> busy;
-  for (Session* session : sessions) busy.push_back(std::make_unique<Session::Busy>(*session));
+  std::vector<std::unique_ptr<Busy>> busy;
+  for (Session* session : sessions) busy.push_back(std::make_unique<Busy>(*session));
   nb::gil_scoped_release unlocked;
   las::Pool::get().parallel_for(int(sessions.size()), [&](int i) {
     const uint8_t* bytes = data_of(data[i]);
@@ -177,7 +116,7 @@ void feed_many(std::vector<Session*> sessions, std::vector<nb::bytes> data) {
 
 nb::tuple state(Session& session) {
   const Config& c = session.model().chip.config;
-  Session::Busy busy(session);
+  Busy busy(session);
   const State s = session.state();
   auto [tail, tail_array] = new_array<int64_t>(c.layers, c.k - 1, c.e);
   auto [h, h_array] = new_array<int64_t>(c.layers, c.e, c.n);
@@ -190,7 +129,7 @@ nb::tuple state(Session& session) {
 
 void set_state(Session& session, nb::tuple parts) {  // lasmlx/chip/emulator.py has checked shapes and values
   const Config& c = session.model().chip.config;
-  Session::Busy busy(session);
+  Busy busy(session);
   State s(c);
   const Input tail = array_of(parts[0], "tail"), h = array_of(parts[1], "h"), random = array_of(parts[2], "random");
   if (tail.size() != s.tail.size() || h.size() != s.h.size() || random.size() != s.random.size())
@@ -243,10 +182,10 @@ NB_MODULE(_chip, module) {
       .def("step", &step, "byte"_a)
       .def("feed", &feed, "data"_a)
       .def("trace", &trace, "data"_a)
-      .def("log_loss", &log_loss, "data"_a)
-      .def("generate", &generate, "count"_a, "temperature"_a = 0.8, "top_k"_a = 0)
-      .def("reset", [](Session& s) { Session::Busy busy(s); s.reset(); })
-      .def("seed", [](Session& s, uint64_t seed) { Session::Busy busy(s); s.seed(seed); }, "seed"_a)
+      .def("log_loss", &las::stream::log_loss<Session>, "data"_a)
+      .def("generate", &las::stream::generate<Session>, "count"_a, "temperature"_a = 0.8, "top_k"_a = 0)
+      .def("reset", [](Session& s) { Busy busy(s); s.reset(); })
+      .def("seed", [](Session& s, uint64_t seed) { Busy busy(s); s.seed(seed); }, "seed"_a)
       .def("state", &state)
       .def("set_state", &set_state, "parts"_a)
       .def("ranges", &ranges)

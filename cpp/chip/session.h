@@ -82,20 +82,7 @@ class Session {
 
   double unit = 1;  // of a logit, nats
 
-  // Held by a call that works without Python's lock: a second thread is refused, not let into the same state.
-  class Busy {
-   public:
-    explicit Busy(Session& session) : flag_(session.busy_) {
-      if (flag_.test_and_set())
-        throw std::runtime_error("Session: in use by another thread; give each thread its own session.");
-    }
-    ~Busy() { flag_.clear(); }
-    Busy(const Busy&) = delete;
-    Busy& operator=(const Busy&) = delete;
-
-   private:
-    std::atomic_flag& flag_;
-  };
+  std::atomic_flag in_use;  // see Busy
 
  private:
   void place() {
@@ -145,7 +132,6 @@ class Session {
   std::vector<int32_t> logits_;
   std::vector<float> scores_;
   bool started_ = false;
-  std::atomic_flag busy_;
 };
 
 }  // namespace las::chip

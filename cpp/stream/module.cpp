@@ -1,8 +1,6 @@
-#include <Python.h>
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
+#include "stream/python.h"
 #include "stream/session.h"
 
 namespace nb = nanobind;
@@ -13,19 +11,6 @@ namespace {
 
 using Input = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Output = nb::ndarray<nb::numpy, float>;
-
-template <class T, class... Sizes>
-std::pair<T*, nb::ndarray<nb::numpy, T>> new_array(Sizes... sizes) {
-  T* data = new T[std::max<size_t>(1, (size_t(1) * ... * size_t(sizes)))]{};
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-  return {data, nb::ndarray<nb::numpy, T>(data, {size_t(sizes)...}, owner)};
-}
-
-Output copy_of(const float* source, size_t count) {
-  auto [data, array] = new_array<float>(count);
-  std::copy_n(source, count, data);
-  return array;
-}
 
 Tensors tensors_of(nb::dict arrays) {
   Tensors tensors;
@@ -41,36 +26,14 @@ Tensors tensors_of(nb::dict arrays) {
   return tensors;
 }
 
-// Runs body(i) for i < count without Python's lock, which it takes now and then to see whether Ctrl-C was pressed.
-template <class Body>
-void run(Session& session, size_t count, Body body) {
-  constexpr size_t LOOK_UP = 1024;
-  Session::Busy busy(session);
-  for (size_t first = 0; first < count; first += LOOK_UP) {
-    {
-      nb::gil_scoped_release unlocked;
-      for (size_t i = first; i < std::min(count, first + LOOK_UP); i++) body(i);
-    }
-    if (count > LOOK_UP && PyErr_CheckSignals()) throw nb::python_error();
-  }
-}
-
-const uint8_t* data_of(const nb::bytes& bytes) { return reinterpret_cast<const uint8_t*>(bytes.c_str()); }
-
-void need_logits(const Session& session) {
-  if (!session.started())
-    throw std::invalid_argument("Session: there is no prediction to continue from; feed at least one byte first.");
-}
-
 Output logits(Session& session) {
   need_logits(session);
   return copy_of(session.logits(), VOCABULARY);
 }
 
 Output step(Session& session, int byte) {
-  if (byte < 0 || byte >= VOCABULARY)
-    throw std::invalid_argument("step: byte is " + std::to_string(byte) + ", expected 0 to 255.");
-  Session::Busy busy(session);
+  check_byte(byte);
+  Busy busy(session);
   session.step(byte);
   return copy_of(session.logits(), VOCABULARY);
 }
@@ -81,39 +44,9 @@ Output feed(Session& session, nb::bytes bytes) {
   return logits(session);
 }
 
-double log_loss(Session& session, nb::bytes bytes) {
-  const uint8_t* data = data_of(bytes);
-  double nats = 0;
-  run(session, bytes.size(), [&](size_t i) {
-    if (session.started()) nats += session.loss(data[i]);
-    session.step(data[i]);
-  });
-  return nats;
-}
-
-nb::tuple generate(Session& session, int64_t count, double temperature, int top_k) {
-  if (count < 0) throw std::invalid_argument("generate: count is " + std::to_string(count) + ", expected 0 or more.");
-  if (!(temperature >= 0 && temperature <= 100))
-    throw std::invalid_argument("generate: temperature is " + std::to_string(temperature) + ", expected 0 to 100.");
-  if (top_k < 0 || top_k > VOCABULARY)
-    throw std::invalid_argument("generate: top_k is " + std::to_string(top_k) + ", expected 0 (all) to 256.");
-  need_logits(session);
-  Sampler sampler;
-  sampler.temperature = temperature;
-  sampler.top_k = top_k;
-  nb::object out = nb::steal(PyBytes_FromStringAndSize(nullptr, count));
-  if (!out.is_valid()) throw nb::python_error();
-  char* bytes = PyBytes_AS_STRING(out.ptr());
-  auto [nanoseconds, times] = new_array<uint32_t>(count);
-  run(session, size_t(count), [&, nanoseconds = nanoseconds](size_t i) {
-    bytes[i] = char(session.next(sampler, nanoseconds[i]));
-  });
-  return nb::make_tuple(out, times);
-}
-
 nb::list state(Session& session) {
   const Weights& m = session.model().weights;
-  Session::Busy busy(session);
+  Busy busy(session);
   nb::list layers;
   for (int l = 0; l < m.layers; l++) {
     auto [tail, tail_array] = new_array<float>(1, m.k - 1, m.e);
@@ -147,7 +80,7 @@ Input state_part(nb::handle part, const std::string& name, std::initializer_list
 
 void set_state(Session& session, nb::sequence layers) {
   const Weights& m = session.model().weights;
-  Session::Busy busy(session);
+  Busy busy(session);
   if (nb::len(layers) != size_t(m.layers))
     throw std::invalid_argument("state: got " + std::to_string(nb::len(layers)) + " layers, expected " +
                                 std::to_string(m.layers) + ".");
@@ -205,10 +138,10 @@ NB_MODULE(_stream, module) {
       .def(nb::init<const Model&, uint64_t>(), "model"_a, "seed"_a = 0, nb::keep_alive<1, 2>())
       .def("step", &step, "byte"_a)
       .def("feed", &feed, "data"_a)
-      .def("log_loss", &log_loss, "data"_a)
-      .def("generate", &generate, "count"_a, "temperature"_a = 0.8, "top_k"_a = 0)
-      .def("reset", [](Session& s) { Session::Busy busy(s); s.reset(); })
-      .def("seed", [](Session& s, uint64_t seed) { Session::Busy busy(s); s.seed(seed); }, "seed"_a)
+      .def("log_loss", &log_loss<Session>, "data"_a)
+      .def("generate", &generate<Session>, "count"_a, "temperature"_a = 0.8, "top_k"_a = 0)
+      .def("reset", [](Session& s) { Busy busy(s); s.reset(); })
+      .def("seed", [](Session& s, uint64_t seed) { Busy busy(s); s.seed(seed); }, "seed"_a)
       .def_prop_ro("logits", &logits, nb::rv_policy::move)
       .def_prop_ro("dt", &dt, nb::rv_policy::move)
       .def_prop_rw("state", &state, &set_state);

@@ -66,20 +66,7 @@ class Session {
   }
   void forget_logits() { started_ = false; }
 
-  // Held by a call that works without Python's lock: a second thread is refused, not let into the same state.
-  class Busy {
-   public:
-    explicit Busy(Session& session) : flag_(session.busy_) {
-      if (flag_.test_and_set())
-        throw std::runtime_error("Session: in use by another thread; give each thread its own session.");
-    }
-    ~Busy() { flag_.clear(); }
-    Busy(const Busy&) = delete;
-    Busy& operator=(const Busy&) = delete;
-
-   private:
-    std::atomic_flag& flag_;
-  };
+  std::atomic_flag in_use;  // see Busy
 
  private:
   size_t tail_size() const { return size_t(model_.weights.layers) * (model_.weights.k - 1) * model_.weights.e_pad; }
@@ -94,7 +81,6 @@ class Session {
   Arena arena_;
   Buffers b_{};
   bool started_ = false;
-  std::atomic_flag busy_;
 };
 
 }  // namespace las::stream

@@ -20,7 +20,7 @@ from lasmlx.benchmark.step import TEXT
 from lasmlx.benchmark.timer import measure, measure_together
 from lasmlx.benchmark.training import new_model
 from lasmlx.chip import ChipModel, Emulator, Options, feed_many, quantize
-from lasmlx.chip.export import compiler
+from lasmlx.chip.tools import compiler
 from lasmlx.chip.twin import trace
 from lasmlx.stream import NativeModel
 from lasmlx.stream.pace import BITS_PER_BYTE

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shlex
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasmlx.chip.chip_model import ChipModel, Ints
+from lasmlx.chip.tools import ToolError, compiler, run
 from lasmlx.chip.twin import trace
 from lasmlx.models.files import FileError, write_atomically
 
@@ -51,12 +48,7 @@ HLS_FLAGS = (
     *("-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"),  # ap_int.h's own, inlined
     *("-D__AP_INT_SPECIAL_H__", "-D__AP_FIXED_SPECIAL_H__"),  # without its std::complex, which libc++ refuses
 )
-INSTALL_COMPILER = "install g++ or clang++, set CXX, or: pip install ziglang"
 INSTALL_HEADERS = "pip install --no-deps hls4ml"
-
-
-class BuildError(ValueError):
-    """A compiler or headers are missing, or what was exported did not build or run."""
 
 
 def export(
@@ -110,7 +102,7 @@ def firmware_logits(chip: ChipModel, data: bytes, *, sanitize: bool = False) -> 
         sanitize: with the address and undefined-behaviour sanitizers.
 
     Raises:
-        BuildError: there is no compiler, or the code did not build or run.
+        ToolError: there is no compiler, or the code did not build or run.
     """
     flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else ["-O2"]
     flags += ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fno-exceptions", "-fno-rtti"]
@@ -126,7 +118,7 @@ def hls_logits(chip: ChipModel, data: bytes, *, headers: str | Path | None = Non
         headers: folder of ``ap_int.h`` and ``hls_stream.h``; see :func:`hls_headers`.
 
     Raises:
-        BuildError: there is no compiler, there are no headers, or the code did not build or run.
+        ToolError: there is no compiler, there are no headers, or the code did not build or run.
     """
     flags = [*HLS_FLAGS, "-isystem", str(hls_headers(headers))]
     with tempfile.TemporaryDirectory() as folder:
@@ -138,14 +130,14 @@ def hls_headers(folder: str | Path | None = None) -> Path:
     """``folder`` if it holds ``ap_int.h``; without one, that of Vitis if its settings are loaded, or of hls4ml.
 
     Raises:
-        BuildError: there is none; it says how to get one.
+        ToolError: there is none; it says how to get one.
     """
     candidates = [Path(folder)] if folder is not None else _known_headers()
     for candidate in candidates:
         if (candidate / "ap_int.h").is_file():
             return candidate
     where = f"{folder} holds no ap_int.h" if folder is not None else "no ap_int.h is here"
-    raise BuildError(f"{where}: name the include folder of Vitis HLS, or: {INSTALL_HEADERS}")
+    raise ToolError(f"{where}: name the include folder of Vitis HLS, or: {INSTALL_HEADERS}")
 
 
 def _known_headers() -> list[Path]:
@@ -155,48 +147,21 @@ def _known_headers() -> list[Path]:
     return vitis + [Path(place) / "templates" / "vivado" / "ap_types" for place in places]
 
 
-def compiler() -> list[str]:
-    """``$CXX``, g++, clang++ or PyPI's ziglang.
-
-    Raises:
-        BuildError: there is none; it says how to get one.
-    """
-    chosen = shlex.split(os.environ.get("CXX", ""))
-    if chosen:
-        found = shutil.which(chosen[0])
-        if found is None:
-            raise BuildError(f"CXX names {chosen[0]}, which is not here: {INSTALL_COMPILER}")
-        return [os.path.abspath(found), *chosen[1:]]
-    for name in ("g++", "clang++"):
-        if shutil.which(name):
-            return [name]
-    if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "c++"]
-    raise BuildError(f"no C++ compiler is here: {INSTALL_COMPILER}")
-
-
 def build(folder: str | Path, sources: Sequence[str], flags: Sequence[str]) -> Path:
     """The program that ``sources`` of an exported folder make.
 
     Raises:
-        BuildError: there is no compiler, or it refused; the first lines of what it said are in the text.
+        ToolError: there is no compiler, or it refused; the first lines of what it said are in the text.
     """
     program = Path(folder) / "las_program"
-    _call([*compiler(), "-std=c++17", *flags, "-o", program.name, *sources], Path(folder))
+    run([*compiler(), "-std=c++17", *flags, "-o", program.name, *sources], Path(folder))
     return program
 
 
 def _run(folder: Path, program: Path, data: bytes) -> Ints:
     (folder / "bytes").write_bytes(data)
-    _call([str(program.resolve()), "bytes", "logits"], folder)
+    run([str(program.resolve()), "bytes", "logits"], folder)
     return np.array((folder / "logits").read_text().split(), np.int64).reshape(len(data), 256)
-
-
-def _call(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        said = "\n".join((done.stderr or done.stdout).splitlines()[:12])
-        raise BuildError(f"{shlex.join(command)} failed with exit code {done.returncode}:\n{said}")
 
 
 def model_header(chip: ChipModel) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.rtl.plan import Plan
-from lasmlx.chip.rtl.tools import ToolError, rtlil_of, run, yosys, yowasp
+from lasmlx.chip.tools import ToolError, rtlil_of, run, yosys, yowasp
 
 Target = Literal["ecp5", "ice40"]
 STANDARD_BAUDS = (300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)

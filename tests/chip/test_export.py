@@ -10,22 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lasmlx.chip import export as module
+from lasmlx.chip import tools
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.export import (
     HLS_FLAGS,
     HLS_SOURCES,
     STEP,
     TEXTS,
-    BuildError,
     build,
-    compiler,
     export,
     firmware_logits,
     hls_headers,
     hls_logits,
 )
 from lasmlx.chip.random_chip import random_chip
+from lasmlx.chip.tools import ToolError, compiler
 from lasmlx.chip.twin import trace
 from lasmlx.models.files import FileError
 
@@ -71,7 +70,7 @@ def extreme_chip(seed: int, **settings: object) -> ChipModel:
 def headers() -> Path:
     try:
         return hls_headers()
-    except BuildError as error:
+    except ToolError as error:
         pytest.skip(str(error))
 
 
@@ -196,17 +195,17 @@ def test_same_chip_same_text(tmp_path: Path) -> None:
 
 def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -O3")
-    with pytest.raises(BuildError, match=r"CXX names no-such-compiler.*pip install ziglang"):
+    with pytest.raises(ToolError, match=r"CXX names no-such-compiler.*pip install ziglang"):
         compiler()
     monkeypatch.delenv("CXX")
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BuildError, match="pip install ziglang"):
+    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ToolError, match="pip install ziglang"):
         compiler()
     monkeypatch.delenv("XILINX_HLS", raising=False)
-    with pytest.raises(BuildError, match="pip install --no-deps hls4ml"):
+    with pytest.raises(ToolError, match="pip install --no-deps hls4ml"):
         hls_headers()
-    with pytest.raises(BuildError, match=r"holds no ap_int\.h"):
+    with pytest.raises(ToolError, match=r"holds no ap_int\.h"):
         hls_headers(tmp_path)
 
 
@@ -219,5 +218,5 @@ def test_headers_of_vitis_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_what_the_compiler_says_is_passed_on(tmp_path: Path) -> None:
     (tmp_path / "broken.cpp").write_text("int main() { return nonsense; }\n")
-    with pytest.raises(BuildError, match="nonsense"):
+    with pytest.raises(ToolError, match="nonsense"):
         build(tmp_path, ["broken.cpp"], [])

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lasmlx.chip import tools
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.random_chip import random_chip
-from lasmlx.chip.rtl import tools
 from lasmlx.chip.rtl.plan import Kind, Plan
 from lasmlx.chip.rtl.simulate import simulate
 from lasmlx.chip.rtl.uart import SerialChip, divisor_of

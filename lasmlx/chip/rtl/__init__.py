@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
     """The two tops, once they are asked for: the rest of the package needs no Amaranth."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lasmlx.chip.rtl.tools import need
+    from lasmlx.chip.tools import need
 
     need("amaranth", "Amaranth")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.rtl.plan import Plan
-from lasmlx.chip.rtl.tools import ToolError, compiler, need, rtlil_of, run, yosys
+from lasmlx.chip.tools import ToolError, compiler, need, rtlil_of, run, yosys
 
 Engine = Literal["cxxrtl", "verilator"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.rtl.plan import Plan
-from lasmlx.chip.rtl.tools import rtlil_of, yosys
+from lasmlx.chip.tools import rtlil_of, yosys
 from lasmlx.chip.twin import init_state, step
 
 BENCH = r"""// The core on the bytes of vectors.txt, each logit, byte and cycle held to what that file says of it.

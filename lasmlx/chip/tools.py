@@ -1,9 +1,10 @@
-"""Yosys and the rest of the toolchain: found, run, and asked for by name when they are absent."""
+"""Compilers, Yosys and nextpnr: found, run, and asked for by name when they are absent."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 INSTALL = "pip install 'lasmlx[chip]'"
+INSTALL_COMPILER = "install g++ or clang++, set CXX, or: pip install ziglang"
 
 
-class ToolError(RuntimeError):
+class ToolError(ValueError):
     """A tool is absent, or refused its work."""
 
 
@@ -57,15 +59,23 @@ def yosys(script: str, folder: Path) -> bytes:
 
 
 def compiler() -> list[str]:
-    """A C++ compiler: ``$CXX``, else g++, clang++ or the one of the ziglang package."""
-    if named := os.environ.get("CXX"):
-        return named.split()
+    """A C++ compiler: ``$CXX``, else g++, clang++ or the one of the ziglang package.
+
+    Raises:
+        ToolError: there is none; says how to get one.
+    """
+    chosen = shlex.split(os.environ.get("CXX", ""))
+    if chosen:
+        found = shutil.which(chosen[0])
+        if found is None:
+            raise ToolError(f"CXX names {chosen[0]}, which is not here: {INSTALL_COMPILER}")
+        return [os.path.abspath(found), *chosen[1:]]
     for name in ("g++", "clang++"):
-        if found := shutil.which(name):
-            return [found]
+        if shutil.which(name):
+            return [name]
     if importlib.util.find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", "c++"]
-    raise ToolError(f"no C++ compiler (g++, clang++, $CXX) is installed; get one with: {INSTALL} ziglang")
+    raise ToolError(f"no C++ compiler is here: {INSTALL_COMPILER}")
 
 
 def rtlil_of(component: Any, name: str) -> str:
