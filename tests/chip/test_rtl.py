@@ -217,7 +217,7 @@ def test_amaranth_too_is_asked_for() -> None:
         "from lasmlx.chip.rtl.simulate import simulate\n"
         "simulate(random_chip(1, system='int8'), b'a')"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert "ToolError: Amaranth is not installed; get it with: pip install 'lasmlx[chip]'" in result.stderr
 
 
