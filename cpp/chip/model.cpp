@@ -206,9 +206,10 @@ void Model::pack() {
   m.exp2 = pack.pieces(chip.exp2);
   m.rsqrt = pack.vector<int32_t>(chip.rsqrt, chip.rsqrt.size());
   step = baseline::chip_step;
+  scan = baseline::chip_scan;
 #if defined(__x86_64__)
-  if (isa == Isa::avx2) step = avx2::chip_step;
-  if (isa == Isa::avx512) step = avx512::chip_step;
+  if (isa == Isa::avx2) step = avx2::chip_step, scan = avx2::chip_scan;
+  if (isa == Isa::avx512) step = avx512::chip_step, scan = avx512::chip_scan;
 #endif
 }
 

@@ -26,7 +26,7 @@ class Model {
   Isa isa;
   int lanes;
   Packed packed{};
-  Step step = nullptr;
+  Step step = nullptr, scan = nullptr;
 
   bool fast() const { return step && chip.crossbars.empty(); }
 

@@ -140,6 +140,14 @@ void set_state(Session& session, nb::tuple parts) {  // lasmlx/chip/emulator.py 
   session.set_state(s);
 }
 
+double scan_seconds(Session& session, int count) {
+  if (!session.fast()) throw std::invalid_argument("scan_seconds: the session does not take the fast step.");
+  need_logits(session);
+  const auto start = std::chrono::steady_clock::now();
+  run(session, size_t(count), [&](size_t) { session.scan(0); });
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / std::max(1, count);
+}
+
 nb::dict ranges(Session& session) {
   if (!session.ranges()) throw std::invalid_argument("Session: it does not count; make it with counting=True.");
   nb::dict out;
@@ -189,6 +197,7 @@ NB_MODULE(_chip, module) {
       .def("state", &state)
       .def("set_state", &set_state, "parts"_a)
       .def("ranges", &ranges)
+      .def("scan_seconds", &scan_seconds, "count"_a)
       .def_prop_ro("fast", &Session::fast)
       .def_prop_ro("logits", &logits, nb::rv_policy::move);
   module.def("feed_many", &feed_many, "sessions"_a, "data"_a);

@@ -53,12 +53,15 @@ using Step = void (*)(const Packed&, const Buffers&, int byte);
 
 namespace baseline {
 void chip_step(const las::chip::Packed&, const las::chip::Buffers&, int byte);
+void chip_scan(const las::chip::Packed&, const las::chip::Buffers&, int layer);  // of a step, alone: to be timed
 }
 #if defined(__x86_64__)
 namespace avx2 {
 void chip_step(const las::chip::Packed&, const las::chip::Buffers&, int byte);
+void chip_scan(const las::chip::Packed&, const las::chip::Buffers&, int layer);  // of a step, alone: to be timed
 }
 namespace avx512 {
 void chip_step(const las::chip::Packed&, const las::chip::Buffers&, int byte);
+void chip_scan(const las::chip::Packed&, const las::chip::Buffers&, int layer);  // of a step, alone: to be timed
 }
 #endif

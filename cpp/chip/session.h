@@ -41,6 +41,8 @@ class Session {
     started_ = true;
   }
 
+  void scan(int layer) { model_.scan(model_.packed, b_, layer); }  // of the last step, once more: to be timed
+
   void reset() {
     state_.reset(model_.chip.config);
     set_state(state_);

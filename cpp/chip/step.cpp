@@ -250,6 +250,13 @@ int gate(const Packed& m, const PackedLayer& layer, const Buffers& b) {  // y, z
   return exponent;
 }
 
+void scan_layer(const Packed& m, int l, const Buffers& b) {  // dt, drive, B, C -> y
+  const auto& c = m.config;
+  int32_t* h = b.h + (int64_t)l * m.e_pad * c.n;
+  uint32_t* random = b.random + (int64_t)l * m.e_pad;
+  c.euler ? scan<true>(m, m.layers[l], b, h, random) : scan<false>(m, m.layers[l], b, h, random);
+}
+
 void layer_step(const Packed& m, int l, const Buffers& b) {
   const PackedLayer& layer = m.layers[l];
   const auto& c = m.config;
@@ -264,9 +271,7 @@ void layer_step(const Packed& m, int l, const Buffers& b) {
   });
   convolve(m, layer, b.tail + (int64_t)l * (c.k - 1) * e, b);
   time_step(m, layer, b, mix(m, layer, b));
-  int32_t* h = b.h + (int64_t)l * e * c.n;
-  uint32_t* random = b.random + (int64_t)l * e;
-  c.euler ? scan<true>(m, layer, b, h, random) : scan<false>(m, layer, b, h, random);
+  scan_layer(m, l, b);
   const int exponent = gate(m, layer, b);
   const vd power = vd{} + double(1 << exponent);
   product(layer.out_proj, b.q, [&](int row, vi sum) {
@@ -277,6 +282,8 @@ void layer_step(const Packed& m, int l, const Buffers& b) {
 }
 
 }  // namespace
+
+void chip_scan(const Packed& m, const Buffers& b, int layer) { scan_layer(m, layer, b); }
 
 void chip_step(const Packed& m, const Buffers& b, int byte) {
   const int16_t* row = m.embedding + (int64_t)byte * m.d_pad;

@@ -140,8 +140,12 @@ def measure_kernel(source: Path, flags: Sequence[str]) -> Iterator[KernelRow | S
     sizes = {"d": 64, "e": 128, "n": 16, "k": 4, "rank": 4, "substeps": 1, "decay": "table"}
     for layers in (1, 2):
         chip = random_chip(0, layers=layers, state_bits=16, rounding="nearest", **sizes)
-        feed = partial(Emulator(chip).session().feed, bytes(PIECE))
+        session = Emulator(chip).session()
+        feed = partial(session.feed, bytes(PIECE))
         time = measure(feed, repeats=50)
+        if layers == 1:
+            alone = min(session.scan_seconds(PIECE) for _ in range(50))
+            yield KernelRow("this emulator, scan alone", alone * 1e6)
         yield KernelRow(f"this emulator, a whole model of {layers} such layers", time.quantile(0.0) / PIECE * 1e6)
 
 

@@ -110,6 +110,10 @@ class ChipSession:
         """As :meth:`lasmlx.stream.Session.generate`."""
         return self._session.generate(count, temperature, top_k)
 
+    def scan_seconds(self, count: int) -> float:
+        """Seconds that the scan of the first layer takes alone, the mean of ``count`` times; the state moves on."""
+        return self._session.scan_seconds(count)
+
     def reset(self) -> None:
         """Back to the state before the first byte."""
         self._session.reset()
