@@ -175,10 +175,10 @@ def analog_emulator(chip: ChipModel, corpus: Corpus, noise: str | None, seconds:
     if noise is None:
         return Emulator(chip)
     from lasmlx.apps.chip_report import part_of
-    from lasmlx.chip.analog import calibrate, crossbars
+    from lasmlx.chip.analog import column_spread, crossbars
 
     sample = Windows(corpus.train, 1, 512, 0).batch(0).x.tobytes()
-    return Emulator(chip, crossbars(chip, part_of(noise), seconds, calibrate(chip, sample)))
+    return Emulator(chip, crossbars(chip, part_of(noise), seconds, column_spread(chip, sample)))
 
 
 def show_verification(

@@ -121,14 +121,14 @@ PARTS: dict[str, dict[str, Any]] = {
 """Parts that ship, as what they change of the default."""
 
 
-def calibrate(chip: ChipModel, data: bytes) -> dict[str, float]:
+def column_spread(chip: ChipModel, data: bytes) -> dict[str, float]:
     """Standard deviation, by matrix, of the widest column's sum while the digital chip reads ``data``.
 
     Raises:
         ValueError: ``data`` has no bytes.
     """
     if not data:
-        raise ValueError("calibrate: data has 0 bytes, expected some to measure the sums on.")
+        raise ValueError("column_spread: data has 0 bytes, expected some to measure the sums on.")
     seen: dict[str, list[NDArray[np.int64]]] = {}
     watched = analog_chip(chip, lambda name, weight: _Watched(weight, seen.setdefault(name, [])))
     state = init_state(chip)
@@ -147,7 +147,7 @@ def crossbars(
 
     Args:
         seconds: since the part was programmed (that is, since ``FIRST_READ`` after the last pulse), as in aihwkit.
-        spread: of :func:`calibrate`, to set the ADC by; None calibrates on each byte once.
+        spread: of :func:`column_spread`, to set the ADC by; None calibrates on each byte once.
 
     Raises:
         ValueError: the chip is not int8, a matrix has more inputs than the array, ``seconds`` is no time, or
@@ -162,7 +162,7 @@ def crossbars(
         if weight.shape[1] > part.rows:
             raise ValueError(f"crossbars: {name} has {weight.shape[1]} inputs, the array {part.rows} rows.")
     if spread is None:
-        spread = calibrate(chip, ALL_BYTES) if part.adc_bits else {}
+        spread = column_spread(chip, ALL_BYTES) if part.adc_bits else {}
     if part.adc_bits and (missing := weights.keys() - spread.keys()):
         raise ValueError(f"crossbars: spread lacks {', '.join(sorted(missing))}.")
     return {name: _crossbar(part, name, weight, seconds, spread.get(name, 1.0)) for name, weight in weights.items()}

@@ -129,7 +129,10 @@ class ChipSession:
 
     @property
     def state(self) -> ChipState:
-        """What the chip keeps between two bytes. Reading copies; setting it also discards the last logits."""
+        """What the chip keeps between two bytes. Reading copies; setting it also discards the last logits.
+
+        The reading noise of an analog part is no part of it: it starts anew.
+        """
         return ChipState(*self._session.state())
 
     @state.setter

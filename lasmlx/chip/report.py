@@ -12,7 +12,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from lasmlx.chip.analog import ALL_BYTES, AnalogPart, calibrate, crossbars
+from lasmlx.chip.analog import ALL_BYTES, AnalogPart, column_spread, crossbars
 from lasmlx.chip.analog_twin import with_crossbars
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.costs import MEASURED_CORE_PJ, Counts, Estimate, count, estimate
@@ -185,7 +185,7 @@ def _analog(
     seeds: int,
     calibration: bytes,
 ) -> AnalogReport:
-    spread = calibrate(chip, calibration[:CALIBRATION] or ALL_BYTES)
+    spread = column_spread(chip, calibration[:CALIBRATION] or ALL_BYTES)
     parts = [dataclasses.replace(part, seed=(part.seed + i) % (1 << 32)) for i in range(seeds)]
 
     def age(seconds: float) -> Age:

@@ -17,7 +17,7 @@ from lasmlx.chip.analog import (
     FIRST_READ,
     MOST_GAIN,
     AnalogPart,
-    calibrate,
+    column_spread,
     conductances,
     crossbars,
     programming_sigma,
@@ -66,7 +66,7 @@ def test_wide_converters_are_the_digital_chip(chip: ChipModel, some_bytes: Bytes
 @pytest.mark.parametrize("seed", range(3))
 def test_emulator_is_the_twin(seed: int, text: str, some_bytes: Bytes) -> None:
     chip, data = random_chip(seed, system="int8"), some_bytes(10, seed)
-    bars = crossbars(chip, with_changes(AnalogPart.parse(text), seed=seed), 1000.0, calibrate(chip, data))
+    bars = crossbars(chip, with_changes(AnalogPart.parse(text), seed=seed), 1000.0, column_spread(chip, data))
     expected = trace(with_crossbars(chip, bars), data)
     np.testing.assert_array_equal(Emulator(chip, bars).session().trace(data), expected)
     assert (expected != trace(chip, data)).any()
@@ -78,7 +78,7 @@ FEEDS = {"in_proj": "conv", "x_proj": "B", "dt_proj": "p", "out_proj": "u", "hea
 @pytest.mark.parametrize("name", [*(f"layers.1.{m}" for m in MATRICES), "head"])
 def test_one_matrix_in_an_array(name: str, chip: ChipModel, some_bytes: Bytes) -> None:
     data = some_bytes(12)
-    bars = {name: crossbars(chip, AnalogPart.parse(FAULTY), 60.0, calibrate(chip, data))[name]}
+    bars = {name: crossbars(chip, AnalogPart.parse(FAULTY), 60.0, column_spread(chip, data))[name]}
     session, digital = Emulator(chip, bars).session(counting=True), Emulator(chip).session(counting=True)
     analog, state = with_crossbars(chip, bars), init_state(chip)
     for byte in data:
@@ -117,7 +117,7 @@ def test_reading_noise_of_a_part() -> None:
 
 
 def test_one_seed_one_part(chip: ChipModel, some_bytes: Bytes) -> None:
-    spread = calibrate(chip, some_bytes(20))
+    spread = column_spread(chip, some_bytes(20))
 
     def trace(part: AnalogPart) -> Any:
         return Emulator(chip, crossbars(chip, part, 60.0, spread)).session().trace(some_bytes(20))
@@ -182,7 +182,7 @@ def test_drift_only_falls(chip: ChipModel) -> None:
 
 
 def test_compensation_restores_the_mean(chip: ChipModel) -> None:
-    spread = calibrate(chip, b"abc")
+    spread = column_spread(chip, b"abc")
     for name, bar in crossbars(chip, with_changes(IDEAL, drift=1.0, adc_bits=8), YEAR, spread).items():
         weight = matrices(chip)[name].weight
         assert np.abs(bar.cell).mean() == pytest.approx(256 * np.abs(weight).mean(), rel=1e-3)
@@ -237,13 +237,13 @@ def error(chip: ChipModel, part: AnalogPart, seconds: float, data: bytes, spread
     ],
 )  # fmt: skip
 def test_each_fault_alone_hurts(knob: str, weak: float, strong: float, chip: ChipModel, some_bytes: Bytes) -> None:
-    data, spread = some_bytes(60, 3), calibrate(chip, some_bytes(60, 4))
+    data, spread = some_bytes(60, 3), column_spread(chip, some_bytes(60, 4))
     errors = [error(chip, with_changes(IDEAL, **{knob: value}), YEAR, data, spread) for value in (weak, strong)]
     assert 0 < errors[0] < 0.6 * errors[1]
 
 
 def test_a_narrow_adc_clips(chip: ChipModel, some_bytes: Bytes) -> None:
-    data, spread = some_bytes(60, 3), calibrate(chip, some_bytes(60, 4))
+    data, spread = some_bytes(60, 3), column_spread(chip, some_bytes(60, 4))
     errors = [error(chip, with_changes(IDEAL, adc_bits=10, adc_range=r), 0.0, data, spread) for r in (4.0, 1.0, 0.3)]
     assert errors[0] < errors[1] < errors[2]
 
@@ -269,7 +269,7 @@ def test_compensation_has_a_largest_gain() -> None:
 ])  # fmt: skip
 def test_the_worst_part_still_runs(changes: dict[str, Any], some_bytes: Bytes) -> None:
     chip, data = random_chip(3, system="int8"), some_bytes(3)
-    bars = crossbars(chip, with_changes(PCM, **changes), 1e12, calibrate(chip, data))
+    bars = crossbars(chip, with_changes(PCM, **changes), 1e12, column_spread(chip, data))
     expected = trace(with_crossbars(chip, bars), data)
     np.testing.assert_array_equal(Emulator(chip, bars).session().trace(data), expected)
 
@@ -353,4 +353,4 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"spread lacks head, layers\.0\.dt_proj"):
         crossbars(chip, PCM, 0.0, {"layers.0.in_proj": 1.0, "layers.0.out_proj": 1.0, "layers.0.x_proj": 1.0})
     with pytest.raises(ValueError, match="data has 0 bytes"):
-        calibrate(chip, b"")
+        column_spread(chip, b"")

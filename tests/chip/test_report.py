@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lasmlx.chip import ChipModel, Emulator, Options, chip_bits, quantize, random_chip, twin
-from lasmlx.chip.analog import AnalogPart, calibrate, crossbars
+from lasmlx.chip.analog import AnalogPart, column_spread, crossbars
 from lasmlx.chip.analog_twin import analog_chip, with_crossbars
 from lasmlx.chip.costs import ADC_8_PJ, ADD_32_PJ, MULTIPLY_8_PJ, SRAM_BYTE_PJ, count, estimate
 from lasmlx.chip.report import MONTH, YEAR, report, sqnr, trace, unit_of_u
@@ -175,7 +175,7 @@ def test_report(chip: ChipModel, model: LAS, some_bytes: Bytes) -> None:
         assert len(set(age.bits_per_byte)) == 3
         assert age.mean == pytest.approx(sum(age.bits_per_byte) / 3)
         assert age.sd == pytest.approx(math.sqrt(sum((v - age.mean) ** 2 for v in age.bits_per_byte) / 2))
-    spread = calibrate(chip, bytes(range(256)))
+    spread = column_spread(chip, bytes(range(256)))
     bars = [crossbars(chip, dataclasses.replace(part, seed=seed), YEAR, spread) for seed in (4294967295, 0, 1)]
     again = tuple(chip_bits(Emulator(chip, b).session(), source) for b in bars)
     assert found.analog.ages[1].bits_per_byte == again
