@@ -18,13 +18,12 @@ from lasmlx.chip import (
     Units,
     assemble,
     check_family,
-    chip_bits,
     load_chip,
     measure,
 )
 from lasmlx.data import Corpus, DataError, Windows, load_corpus
 from lasmlx.models import load
-from lasmlx.stream import NativeModel
+from lasmlx.stream import NativeModel, stream_bits
 from lasmlx.train import StepRecord, TrainConfig, train
 
 SOURCE = "source"  # folder in a chip directory: the float model it was made from, and what it was trained on
@@ -52,7 +51,7 @@ class Quantizer:
         self.model, self.data, self.corpus, self.options = model, data, corpus, options
         self.calibration, self.most, self.seed = calibration, most, seed
         self.windows = Windows(corpus.train, windows, WINDOW, seed).batch(0).x
-        self.original = {name: v for name, v in _flat(model).items()}
+        self.original = _flat(model)
         native = NativeModel.from_model(model)
         self.bits: dict[str, dict[str, float]] = {"float32": self._judge(native.session)}
         self.units: Units | None = None
@@ -94,9 +93,8 @@ class Quantizer:
                     recent = losses[-50:]
                     progress.update(task, completed=record.step, loss=f"{sum(recent) / len(recent):.3f} bits/byte")
         fresh = measure(self.model, self.windows, self.options, self.calibration)
-        pairs = zip(
-            self.units.layers, fresh.layers, strict=True
-        )  # h and y were not rounded: their ranges may have moved
+        # h and y were not rounded: their ranges may have moved
+        pairs = zip(self.units.layers, fresh.layers, strict=True)
         layers = [dataclasses.replace(old, h=new.h, y=new.y) for old, new in pairs]
         self.units = dataclasses.replace(self.units, layers=layers)
         self._assemble(f"fine-tuned, {steps} steps")
@@ -113,7 +111,7 @@ class Quantizer:
         self.saturated = sum(r.saturated for r in ranges) / sum(r.count for r in ranges)
 
     def _judge(self, session: Any) -> dict[str, float]:
-        return {split: chip_bits(session(), source, self.most) for split, source in self.corpus.held_out.items()}
+        return {split: stream_bits(session(), source, self.most) for split, source in self.corpus.held_out.items()}
 
     def save(self, folder: Path) -> None:
         """The chip directory, with the float model it came from beside."""
@@ -157,7 +155,7 @@ def show_run(
     chip = load_chip(folder)
     corpus = load_corpus(tuple(data or trained_on(folder)))
     emulator = analog_emulator(chip, corpus, noise, seconds)
-    results = {split: chip_bits(emulator.session(), source, most) for split, source in corpus.held_out.items()}
+    results = {split: stream_bits(emulator.session(), source, most) for split, source in corpus.held_out.items()}
     if json:
         print(json_.dumps({"chip": str(folder), "noise": noise, "seconds": seconds, "bits_per_byte": results}))
         return
@@ -165,7 +163,7 @@ def show_run(
     kind = "digital" if noise is None else f"{noise}, {seconds:g} s old"
     table = new_table(f"{folder}, {kind}: bits per byte", ["held out", "float32", "chip", ""], left=1)
     for split, bits in results.items():
-        exact = chip_bits(native.session(), corpus.held_out[split], most)
+        exact = stream_bits(native.session(), corpus.held_out[split], most)
         table.add_row(corpus.full_name(split), f"{exact:.4f}", f"[bold]{bits:.4f}[/]", f"{bits / exact - 1:+.2%}")
     stdout().print(table)
 

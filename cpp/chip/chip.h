@@ -30,8 +30,6 @@ struct Scale {  // floor(v m / 2^s + 1/2), a channel each
   std::vector<int32_t> shift;
 };
 
-struct Analog;
-
 struct Linear {
   int out = 0, in = 0;
   std::vector<int32_t> weight;  // (out, in)

@@ -2,7 +2,6 @@
 
 from lasmlx.chip.chip_model import ChipConfig, ChipModel, load_chip
 from lasmlx.chip.emulator import ChipSession, Crossbar, Emulator, Range, feed_many, supported_isas
-from lasmlx.chip.evaluate import chip_bits
 from lasmlx.chip.fake import FakeQuantized
 from lasmlx.chip.quantize import Options, assemble, check_family, measure, quantize
 from lasmlx.chip.random_chip import random_chip
@@ -23,7 +22,6 @@ __all__ = [
     "assemble",
     "calibrate",
     "check_family",
-    "chip_bits",
     "feed_many",
     "init_state",
     "load_chip",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lasmlx.chip.chip_model import Arrays, ChipConfig, ChipModel, layout
 from lasmlx.chip.number_system import NumberSystem, System, number_system
 from lasmlx.chip.tables import ONE, exp2_table, rsqrt_table, sigmoid_table
-from lasmlx.chip.units import Calibration, LayerUnits, Units, calibrate, fixed_units
+from lasmlx.chip.units import Calibration, LayerUnits, Units, calibrate, fixed_units, floats
 from lasmlx.models.las import LAS
 
 Floats = NDArray[np.float64]
@@ -74,12 +74,12 @@ def assemble(model: LAS, units: Units, options: Options) -> ChipModel:
         raise ValueError(
             "chip: the model takes exact zero-order hold (substeps inf), a chip whole sub-steps: say how many."
         )
-    table = _numpy(model.embedding.table())
+    table = floats(model.embedding.table())
     one = units.u if options.system == "q16" else np.abs(table).max() / 127
     shift = 0 if options.system == "q16" else int(np.clip(math.ceil(math.log2(one / units.u)), 0, 8))
     u = one / 2**shift
     dt_unit = c.dt_max / 65535
-    rates = [np.exp(_numpy(block.mixer.A_log)) * dt_unit / substeps for block in model.blocks]
+    rates = [np.exp(floats(block.mixer.A_log)) * dt_unit / substeps for block in model.blocks]
     if options.decay == "table":
         rates = [a * LOG2E for a in rates]
     decay_shift = int(np.clip(math.floor(math.log2(65535 / (max(a.max() for a in rates) * ONE))), 0, 31))
@@ -95,8 +95,8 @@ def assemble(model: LAS, units: Units, options: Options) -> ChipModel:
     pack.arrays["embedding"] = pack.whole("embedding", table / one)
     for i, (block, unit, rate) in enumerate(zip(model.blocks, units.layers, rates, strict=True)):
         _pack_layer(pack, f"layers.{i}.", block, unit, u, rate)
-    pack.scale("norm", 2.0**-w.norm_fraction * math.sqrt(c.d) * _numpy(model.norm.weight) / units.norm, bits=30)
-    pack.linear("head", _numpy(model.head_weight()), units.norm, np.full(256, 2.0**-w.fraction))
+    pack.scale("norm", 2.0**-w.norm_fraction * math.sqrt(c.d) * floats(model.norm.weight) / units.norm, bits=30)
+    pack.linear("head", floats(model.head_weight()), units.norm, np.full(256, 2.0**-w.fraction))
     return ChipModel(config, pack.arrays)
 
 
@@ -104,20 +104,20 @@ def _pack_layer(pack: _Packer, at: str, block: Any, unit: LayerUnits, u: float, 
     c, w, m = pack.config, pack.system, block.mixer
     lane = 2.0**-w.fraction
     lanes = np.full(c.e, lane)
-    pack.scale(at + "norm", 2.0**-w.norm_fraction * math.sqrt(c.d) * _numpy(block.norm.weight) / unit.norm, bits=30)
-    pack.linear(at + "in_proj", _numpy(m.in_proj.weight), unit.norm, np.concatenate([unit.conv, lanes]))
-    pack.linear(at + "conv", _numpy(m.conv.weight), unit.conv[:, None], lanes, bias=_numpy(m.conv.bias))
+    pack.scale(at + "norm", 2.0**-w.norm_fraction * math.sqrt(c.d) * floats(block.norm.weight) / unit.norm, bits=30)
+    pack.linear(at + "in_proj", floats(m.in_proj.weight), unit.norm, np.concatenate([unit.conv, lanes]))
+    pack.linear(at + "conv", floats(m.conv.weight), unit.conv[:, None], lanes, bias=floats(m.conv.bias))
     pack.scale(at + "x", lane / unit.x)
     mixed = np.concatenate([unit.low, np.full(c.n, unit.B), np.full(c.n, unit.C)])
-    pack.linear(at + "x_proj", _numpy(m.x_proj.weight), unit.x, mixed)
-    pack.linear(at + "dt_proj", _numpy(m.dt_proj.weight), unit.low, lanes, bias=_numpy(m.dt_proj.bias))
+    pack.linear(at + "x_proj", floats(m.x_proj.weight), unit.x, mixed)
+    pack.linear(at + "dt_proj", floats(m.dt_proj.weight), unit.low, lanes, bias=floats(m.dt_proj.bias))
     pack.arrays[at + "A"] = np.round(rate * ONE * 2.0**c.decay_shift).clip(0, 65535).astype(np.uint16)
     drive = unit.h * 2.0 ** (w.drive_left - w.drive_right) / unit.B
     pack.scale(at + "drive", c.dt_unit * lane / c.substeps / drive)
     pack.scale(at + "read", unit.C * unit.h * 2.0**w.read_right / unit.y)
-    pack.scale(at + "skip", _numpy(m.D) * lane / unit.y, bits=30)
+    pack.scale(at + "skip", floats(m.D) * lane / unit.y, bits=30)
     pack.scale(at + "gate", unit.y * lane / unit.gate)
-    pack.linear(at + "out_proj", _numpy(m.out_proj.weight), unit.gate, np.full(c.d, u))
+    pack.linear(at + "out_proj", floats(m.out_proj.weight), unit.gate, np.full(c.d, u))
 
 
 class _Packer:
@@ -167,9 +167,3 @@ class _Packer:
             shift[even] -= 1
         self.arrays[f"{name}.multiplier"] = multiplier.astype(self._layout[f"{name}.multiplier"][1])
         self.arrays[f"{name}.shift"] = shift.astype(np.uint8)
-
-
-def _numpy(x: Any) -> Floats:
-    import mlx.core as mx
-
-    return np.array(x.astype(mx.float32)).astype(np.float64)

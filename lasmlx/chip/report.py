@@ -17,13 +17,13 @@ from lasmlx.chip.analog_twin import with_crossbars
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.costs import MEASURED_CORE_PJ, Counts, Estimate, count, estimate
 from lasmlx.chip.emulator import Emulator
-from lasmlx.chip.evaluate import chip_bits
 from lasmlx.chip.forward import forward
 from lasmlx.chip.quantize import check_family
-from lasmlx.chip.twin import init_state, layer_step, norm, saturate, scale
+from lasmlx.chip.twin import init_state, logits_of, residuals
+from lasmlx.chip.units import floats
 from lasmlx.data import ByteSource
 from lasmlx.models.las import LAS
-from lasmlx.stream import NativeModel
+from lasmlx.stream import NativeModel, stream_bits
 
 Floats = NDArray[np.float64]
 
@@ -121,10 +121,10 @@ def report(
         raise ValueError(f"report: got {len(times)} times and {seeds} seeds, expected one or more of each.")
     analog = _analog(chip, model, source, part, times, seeds, calibration) if part else None
     counting = Emulator(chip).session(counting=True)
-    bits = chip_bits(counting, source)
+    bits = stream_bits(counting, source)
     return ChipReport(
         scored=len(source) - 1,
-        float_bits_per_byte=chip_bits(NativeModel.from_model(model).session(), source),
+        float_bits_per_byte=stream_bits(NativeModel.from_model(model).session(), source),
         bits_per_byte=bits,
         tensors={name: _use(chip, name, r.count, r.saturated, r.low, r.high) for name, r in counting.ranges.items()},
         sqnr=sqnr(chip, model, source[:TRACED].tobytes()),
@@ -145,11 +145,11 @@ def sqnr(chip: ChipModel, model: LAS, data: bytes) -> dict[str, float]:
 
     def tap(name: str, x: mx.array) -> mx.array:
         if name == "u":
-            exact.append(_numpy(x)[0])
+            exact.append(floats(x)[0])
         return x
 
     logits, _ = forward(model, mx.array(np.frombuffer(data, np.uint8)[None]), model.init_state(1), tap)
-    exact.append(_numpy(logits)[0])
+    exact.append(floats(logits)[0])
     names = [*(f"layers.{i}" for i in range(chip.config.layers)), "logits"]
     units = [unit_of_u(chip, model)] * chip.config.layers + [2.0**-chip.config.logit_fraction]
     got = (q.astype(np.float64) * unit for q, unit in zip(trace(chip, data), units, strict=True))
@@ -160,19 +160,17 @@ def unit_of_u(chip: ChipModel, model: LAS) -> float:
     """Real value of one of u: the embedding was rounded to it."""
     if chip.config.system == "q16":
         return 2.0**-chip.system.fraction
-    return float(_numpy(mx.abs(model.embedding.table()).max())) / 127 / 2**chip.config.embedding_shift
+    return float(floats(mx.abs(model.embedding.table()).max())) / 127 / 2**chip.config.embedding_shift
 
 
 def trace(chip: ChipModel, data: bytes) -> list[NDArray[np.int64]]:
     """The integers of u (t, d) after each layer, then of the logits (t, 256), of :func:`lasmlx.chip.twin.step`."""
-    state, c = init_state(chip), chip.config
-    seen: list[list[NDArray[np.int64]]] = [[] for _ in range(c.layers + 1)]
+    state = init_state(chip)
+    seen: list[list[NDArray[np.int64]]] = [[] for _ in range(chip.config.layers + 1)]
     for byte in data:
-        u = chip.embedding[byte] << c.embedding_shift
-        for i in range(c.layers):
-            u = saturate(u + layer_step(chip, i, u, state), chip.system.lane)
-            seen[i].append(u)
-        seen[-1].append(saturate(scale(chip.head.weight @ norm(chip, u, chip.norm), chip.head.scale), chip.system.lane))
+        passed = residuals(chip, state, byte)
+        for rows, values in zip(seen, [*passed, logits_of(chip, passed[-1])], strict=True):
+            rows.append(values)
     return [np.array(rows) for rows in seen]
 
 
@@ -190,7 +188,7 @@ def _analog(
 
     def age(seconds: float) -> Age:
         bars = (crossbars(chip, p, seconds, spread) for p in parts)
-        values = tuple(chip_bits(Emulator(chip, b).session(), source) for b in bars)
+        values = tuple(stream_bits(Emulator(chip, b).session(), source) for b in bars)
         return Age(seconds, values, float(np.mean(values)), float(np.std(values, ddof=1)) if seeds > 1 else 0.0)
 
     first = with_crossbars(chip, crossbars(chip, part, times[0], spread))
@@ -212,7 +210,3 @@ def _use(chip: ChipModel, name: str, values: int, saturated: int, low: int, high
 def _decibels(exact: Floats, got: Floats) -> float:
     noise = float(((exact - got) ** 2).sum())
     return 10 * math.log10(float((exact**2).sum()) / noise) if noise else math.inf
-
-
-def _numpy(x: mx.array) -> Floats:
-    return np.array(x.astype(mx.float32)).astype(np.float64)

@@ -82,12 +82,21 @@ def direction(u: Ints, eps: int, table: Ints, right: int, fraction: int) -> Ints
 
 def step(chip: ChipModel, state: ChipState, byte: int) -> tuple[Ints, ChipState]:
     """Logits (256,) of the byte after ``byte``, in 2^-logit_fraction, and the state after it."""
-    c, w = chip.config, chip.system
     new = ChipState(state.tail.copy(), state.h.copy(), state.random.copy())
-    u = chip.embedding[byte] << c.embedding_shift
-    for i in range(c.layers):
-        u = saturate(u + layer_step(chip, i, u, new), w.lane)
-    return saturate(scale(chip.head.weight @ norm(chip, u, chip.norm), chip.head.scale), w.lane), new
+    return logits_of(chip, residuals(chip, new, byte)[-1]), new
+
+
+def residuals(chip: ChipModel, state: ChipState, byte: int) -> list[Ints]:
+    """u (d,) after each layer; ``state`` moves on."""
+    seen = [chip.embedding[byte] << chip.config.embedding_shift]
+    for i in range(chip.config.layers):
+        seen.append(saturate(seen[-1] + layer_step(chip, i, seen[-1], state), chip.system.lane))
+    return seen[1:]
+
+
+def logits_of(chip: ChipModel, u: Ints) -> Ints:
+    """Logits (256,) from u after the last layer."""
+    return saturate(scale(chip.head.weight @ norm(chip, u, chip.norm), chip.head.scale), chip.system.lane)
 
 
 def trace(chip: ChipModel, data: bytes) -> Ints:

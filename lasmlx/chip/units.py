@@ -67,11 +67,11 @@ def calibrate(model: LAS, windows: NDArray[np.uint8], w: NumberSystem, method: C
         ValueError: a tensor is not finite or zero throughout, so that there is no range to scale by.
     """
     seen = _observe(model, windows)
-    weights: dict[str, Floats] = {"norm": _numpy(model.head_weight())}
+    weights: dict[str, Floats] = {"norm": floats(model.head_weight())}
     for i, block in enumerate(model.blocks):
         m = block.mixer
         pairs = (("norm", m.in_proj), ("x", m.x_proj), ("low", m.dt_proj), ("gate", m.out_proj))
-        weights |= {f"layers.{i}.{name}": _numpy(linear.weight) for name, linear in pairs}
+        weights |= {f"layers.{i}.{name}": floats(linear.weight) for name, linear in pairs}
 
     def ranges(name: str) -> Floats:
         """The largest magnitude of every channel, or one that few pass; of a channel that hardly moves, a share."""
@@ -128,7 +128,7 @@ class _Observations:
     def __call__(self, name: str, x: mx.array) -> mx.array:
         if name.endswith((".weight", "embedding")):
             return x
-        values = _numpy(mx.abs(x).max(axis=-1) if name.endswith(".h") else x)  # h (b, e, n) has a unit a channel
+        values = floats(mx.abs(x).max(axis=-1) if name.endswith(".h") else x)  # h (b, e, n) has a unit a channel
         flat = values.reshape(-1, values.shape[-1])
         if not np.isfinite(flat).all():
             raise ValueError(f"chip: {name} is not finite on the calibration data; the model has diverged.")
@@ -194,5 +194,6 @@ def _exponents(rows: Floats, top: float) -> Floats:
     return np.exp2(np.ceil(np.log2(np.maximum(np.abs(rows).max(1, keepdims=True), 1e-30) / top)))
 
 
-def _numpy(x: mx.array) -> Floats:
+def floats(x: mx.array) -> Floats:
+    """x in float64, in NumPy."""
     return np.array(x.astype(mx.float32)).astype(np.float64)

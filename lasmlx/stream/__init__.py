@@ -1,6 +1,6 @@
 """Sessions, generation and pacing: a model at the speed of a serial line."""
 
-from lasmlx.stream.evaluate import Score, evaluate_native
+from lasmlx.stream.evaluate import Score, evaluate_native, stream_bits
 from lasmlx.stream.generate import Producer, generate, producer
 from lasmlx.stream.native import NativeModel, Session, State, Weights, supported_isas
 from lasmlx.stream.pace import MAX_BAUD, MIN_BAUD, StreamReport, stream
@@ -19,5 +19,6 @@ __all__ = [
     "generate",
     "producer",
     "stream",
+    "stream_bits",
     "supported_isas",
 ]

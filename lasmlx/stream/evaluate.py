@@ -32,6 +32,21 @@ def evaluate_native(model: Any, source: ByteSource, *, weights: Weights = "int8"
     if len(source) < 2:
         raise ValueError(f"evaluate_native: {split or 'the source'} has {len(source)} bytes, expected at least 2.")
     native = model if isinstance(model, NativeModel) else NativeModel.from_model(model, weights)
-    session = native.session()
-    nats = sum(session.log_loss(source[i : i + PIECE].tobytes()) for i in range(0, len(source), PIECE))
-    return Score(nats / math.log(2) / (len(source) - 1), len(source) - 1)
+    return Score(stream_bits(native.session(), source), len(source) - 1)
+
+
+def stream_bits(session: Any, source: ByteSource, most: int | None = None) -> float:
+    """-log2 p(byte | all before it), averaged over `source` in one pass.
+
+    Args:
+        session: new, of a NativeModel or a chip's Emulator.
+        most: look at the first so many bytes only.
+
+    Raises:
+        ValueError: fewer than two bytes.
+    """
+    count = len(source) if most is None else min(most, len(source))
+    if count < 2:
+        raise ValueError(f"stream_bits: the source has {count} bytes, expected at least 2.")
+    nats = sum(session.log_loss(source[i : min(i + PIECE, count)].tobytes()) for i in range(0, count, PIECE))
+    return nats / math.log(2) / (count - 1)

@@ -12,14 +12,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from lasmlx.chip import ChipModel, Emulator, Options, chip_bits, quantize, random_chip, twin
+from lasmlx.chip import ChipModel, Emulator, Options, quantize, random_chip, twin
 from lasmlx.chip.analog import AnalogPart, column_spread, crossbars
 from lasmlx.chip.analog_twin import analog_chip, with_crossbars
 from lasmlx.chip.costs import ADC_8_PJ, ADD_32_PJ, MULTIPLY_8_PJ, SRAM_BYTE_PJ, count, estimate
 from lasmlx.chip.report import MONTH, YEAR, report, sqnr, trace, unit_of_u
 from lasmlx.data import ByteSource
 from lasmlx.models import LAS
-from lasmlx.stream import NativeModel
+from lasmlx.stream import NativeModel, stream_bits
 
 Bytes = Callable[..., bytes]
 Las = Callable[..., LAS]
@@ -168,8 +168,8 @@ def test_report(chip: ChipModel, model: LAS, some_bytes: Bytes) -> None:
     source = ByteSource.from_bytes("x", data)
     found = report(chip, model, source, part, (1.0, YEAR), seeds=3)
     assert found.scored == 59
-    assert found.float_bits_per_byte == chip_bits(NativeModel.from_model(model).session(), source)
-    assert found.bits_per_byte == chip_bits(Emulator(chip).session(), source)
+    assert found.float_bits_per_byte == stream_bits(NativeModel.from_model(model).session(), source)
+    assert found.bits_per_byte == stream_bits(Emulator(chip).session(), source)
     assert found.analog is not None
     for age in found.analog.ages:
         assert len(set(age.bits_per_byte)) == 3
@@ -177,7 +177,7 @@ def test_report(chip: ChipModel, model: LAS, some_bytes: Bytes) -> None:
         assert age.sd == pytest.approx(math.sqrt(sum((v - age.mean) ** 2 for v in age.bits_per_byte) / 2))
     spread = column_spread(chip, bytes(range(256)))
     bars = [crossbars(chip, dataclasses.replace(part, seed=seed), YEAR, spread) for seed in (4294967295, 0, 1)]
-    again = tuple(chip_bits(Emulator(chip, b).session(), source) for b in bars)
+    again = tuple(stream_bits(Emulator(chip, b).session(), source) for b in bars)
     assert found.analog.ages[1].bits_per_byte == again
     first = with_crossbars(chip, crossbars(chip, part, 1.0, spread))
     assert found.analog.sqnr == sqnr(first, model, data)

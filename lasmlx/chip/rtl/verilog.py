@@ -11,7 +11,7 @@ import numpy as np
 from lasmlx.chip.chip_model import ChipModel
 from lasmlx.chip.rtl.plan import Plan
 from lasmlx.chip.tools import rtlil_of, yosys
-from lasmlx.chip.twin import init_state, step
+from lasmlx.chip.twin import trace
 
 BENCH = r"""// The core on the bytes of vectors.txt, each logit, byte and cycle held to what that file says of it.
 #include "Vcore.h"
@@ -161,8 +161,6 @@ def verilog_of(component: Any, name: str) -> str:
 
 def answers(plan: Plan, data: list[int]) -> str:
     """Cycles a byte; then a line a byte: the byte and its logits by the twin."""
-    lines, state = [str(plan.cycles())], init_state(plan.chip)
-    for byte in data:
-        logits, state = step(plan.chip, state, byte)
-        lines.append(" ".join(map(str, [byte, *logits.tolist()])))
+    rows = zip(data, trace(plan.chip, bytes(data)).tolist(), strict=True)
+    lines = [str(plan.cycles()), *(" ".join(map(str, [byte, *logits])) for byte, logits in rows)]
     return "\n".join(lines) + "\n"
