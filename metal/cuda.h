@@ -23,6 +23,9 @@ __device__ inline float simd_sum(float x) {
   }
   return x;
 }
+__device__ inline float simd_broadcast(float x, uint lane) {
+  return __shfl_sync(0xffffffffu, x, int(lane));
+}
 namespace metal {
 __device__ inline uint min(uint a, uint b) {
   return a < b ? a : b;

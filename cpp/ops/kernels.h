@@ -93,6 +93,46 @@ struct LtcScanGrad : LiquidGrad {
   float *gg, *gv, *gcm;  // (parts, hidden)
 };
 
+enum class Rule { hebb, oja, delta };
+
+struct PlasticScan {  // dense float32 arrays
+  int b, t, g, m, n;
+  Rule rule;
+  const float *u, *x, *alpha, *H0;  // (b, t, g, m), (b, t, g, n), (g, m, n), (b, g, m, n)
+  const float *rate, *keep;         // (b, t, g)
+  const float *key, *target;        // as x and u, or null: x and tanh(y)
+  float *y, *H, *checkpoints;       // as u and H0; (b, (t - 1) / SEGMENT, g, m, n): before every SEGMENT-th element
+};
+struct PlasticScanGrad {
+  PlasticScan f;  // y as it was returned
+  const float *gy, *gH;
+  float *gu, *gH0, *gtarget;
+  float *gx, *gkey, *grate, *gkeep;  // (unit parts, ...): one partial sum a part of the units
+  float* galpha;                     // (batch parts, g, m, n): one partial sum a part of the batch
+};
+struct PlasticPart {  // batch rows [row0, row1) and units [unit0, unit1) of all heads together
+  int row0, row1, unit0, unit1;
+  int of_batch, of_units;  // which part it is
+};
+
+constexpr int LIQUID_SEGMENT = 16;  // elements between two kept traces of a liquid layer, all of whose rows are needed at once
+
+struct PlasticLiquid : LiquidScan {
+  int inputs, g;
+  Rule rule;
+  int lag;                           // h is written with the key so many elements before it
+  const float *x, *alpha, *H0, *k0;  // (b, t, inputs), (g, m, n), (b, g, m, n), (b, g, n)
+  const float *rate, *keep;          // (b, t)
+  float *drive, *H, *checkpoints;    // u and what the traces add; as H0; (b, (t - 1) / LIQUID_SEGMENT, g, m, n)
+  int m() const { return hidden / g; }
+  int n() const { return (inputs + hidden) / g; }
+};
+struct PlasticLiquidGrad : LiquidScanGrad {
+  PlasticLiquid p;                                 // f with what belongs to the traces; its drive stands in f.u
+  const float* gH;
+  float *gx, *gH0, *gk0, *grate, *gkeep, *galpha;  // galpha: (parts, g, m, n)
+};
+
 struct Rows {  // row-wise kernels run over rows [r0, r1) of contiguous float32 arrays with d columns
   int64_t r0, r1;
   int d;
@@ -125,6 +165,10 @@ struct Kernels {
   void (*liquid_backward)(const LiquidScanGrad&, int part, int row0, int row1);
   void (*ltc_forward)(const LtcScan&, int row0, int row1);
   void (*ltc_backward)(const LtcScanGrad&, int part, int row0, int row1);
+  void (*plastic_forward)(const PlasticScan&, const PlasticPart&);
+  void (*plastic_backward)(const PlasticScanGrad&, const PlasticPart&);
+  void (*plastic_liquid_forward)(const PlasticLiquid&, int row0, int row1);
+  void (*plastic_liquid_backward)(const PlasticLiquidGrad&, int part, int row0, int row1);
   float (*exponentials)(int64_t vectors);  // computes so many vectors of exp and nothing else: the bound of the scan
 };
 
@@ -151,6 +195,10 @@ const Kernels& kernels();  // of the instruction set in use
   void liquid_backward(const las::LiquidScanGrad&, int, int, int);                                                        \
   void ltc_forward(const las::LtcScan&, int, int);                                                                        \
   void ltc_backward(const las::LtcScanGrad&, int, int, int);                                                              \
+  void plastic_forward(const las::PlasticScan&, const las::PlasticPart&);                                                 \
+  void plastic_backward(const las::PlasticScanGrad&, const las::PlasticPart&);                                            \
+  void plastic_liquid_forward(const las::PlasticLiquid&, int, int);                                                       \
+  void plastic_liquid_backward(const las::PlasticLiquidGrad&, int, int, int);                                             \
   float exponentials(int64_t);                                                                                            \
   }
 LAS_DECLARE_KERNELS(baseline)

@@ -18,6 +18,12 @@ mx::array liquid_scan(mx::array u, mx::array U, mx::array v, mx::array V, MaybeA
                       mx::array dt, float low, float high, const std::string& solver, int substeps, MaybeStream stream);
 mx::array ltc_scan(mx::array x, Arrays sensory, Arrays recurrent, Arrays leak, MaybeArray h0, mx::array dt,
                    const std::string& solver, int substeps, MaybeStream stream);
+Arrays plastic_scan(mx::array u, mx::array x, mx::array alpha, MaybeArray H0, mx::array rate, mx::array keep,
+                    MaybeArray key, MaybeArray target, const std::string& rule, MaybeStream stream);
+Arrays plastic_liquid_scan(mx::array u, mx::array U, mx::array v, mx::array V, MaybeArray V2, MaybeArray b2,
+                           MaybeArray h0, MaybeArray H0, MaybeArray k0, mx::array dt, mx::array x, mx::array alpha,
+                           mx::array rate, mx::array keep, float low, float high, const std::string& solver,
+                           int substeps, const std::string& rule, int lag, MaybeStream stream);
 Arrays adamw(mx::array p, mx::array g, mx::array m, mx::array v, mx::array scalars, float b1, float b2, float eps,
              float weight_decay, MaybeStream stream);
 

@@ -18,6 +18,17 @@ void CpuPrimitive::eval_gpu(const Arrays&, Arrays&) {
   throw std::runtime_error(std::string(name()) + " runs on the CPU only; on a GPU use impl=\"auto\".");
 }
 
+namespace {
+
+mx::array along(const mx::array& a, int v, int axis, mx::Stream s) {  // mx::take refuses an empty array
+  if (a.size()) return mx::contiguous(mx::take(a, v, axis, s), false, s);
+  mx::Shape shape = a.shape();
+  shape.erase(shape.begin() + axis);
+  return mx::zeros(shape, a.dtype(), s);
+}
+
+}  // namespace
+
 std::pair<Arrays, std::vector<int>> CpuPrimitive::vmap(const Arrays& in, const std::vector<int>& axes) {
   const auto s = stream();
   int size = 0;
@@ -28,7 +39,7 @@ std::pair<Arrays, std::vector<int>> CpuPrimitive::vmap(const Arrays& in, const s
     Arrays slice;
     for (size_t i = 0; i < in.size(); i++) {
       const bool mapped = axes[i] >= 0;
-      slice.push_back(mapped ? mx::contiguous(mx::take(in[i], v, axes[i], s), false, s) : in[i]);
+      slice.push_back(mapped ? along(in[i], v, axes[i], s) : in[i]);
     }
     auto op = clone();
     auto out = mx::array::make_arrays(op->output_shapes(slice), op->output_types(slice), op, slice);
@@ -111,7 +122,8 @@ namespace {
     lanes, isa::scan_forward, isa::scan_backward, isa::conv_forward, isa::conv_backward, isa::rms_norm,          \
         isa::rms_norm_grad, isa::bounded, isa::bounded_grad, isa::softplus, isa::softplus_grad,                  \
         isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::liquid_forward,                            \
-        isa::liquid_backward, isa::ltc_forward, isa::ltc_backward, isa::exponentials                              \
+        isa::liquid_backward, isa::ltc_forward, isa::ltc_backward, isa::plastic_forward, isa::plastic_backward,   \
+        isa::plastic_liquid_forward, isa::plastic_liquid_backward, isa::exponentials                             \
   }
 
 Kernels table(Isa isa) {

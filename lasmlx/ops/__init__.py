@@ -8,6 +8,8 @@ from lasmlx.ops.dispatch import Impl, ImplError
 from lasmlx.ops.liquid_scan import BoundedTau, SoftTau, adaptive_liquid_scan, liquid_scan
 from lasmlx.ops.ltc_scan import Leak, Synapses, adaptive_ltc_scan, ltc_scan
 from lasmlx.ops.ode import Solver, Steps, steps_from_times, time_steps
+from lasmlx.ops.plastic import Rule, plastic_scan
+from lasmlx.ops.plastic_liquid import Plasticity, adaptive_plastic_liquid_scan, plastic_liquid_scan
 from lasmlx.ops.rms_norm import rms_norm
 from lasmlx.ops.selective_scan import selective_scan
 from lasmlx.ops.time_step import bounded_time_step, softplus_time_step
@@ -18,6 +20,8 @@ __all__ = [
     "Impl",
     "ImplError",
     "Leak",
+    "Plasticity",
+    "Rule",
     "SoftTau",
     "Solver",
     "SolverError",
@@ -26,11 +30,14 @@ __all__ = [
     "adamw",
     "adaptive_liquid_scan",
     "adaptive_ltc_scan",
+    "adaptive_plastic_liquid_scan",
     "bounded_time_step",
     "causal_conv1d",
     "cross_entropy",
     "liquid_scan",
     "ltc_scan",
+    "plastic_liquid_scan",
+    "plastic_scan",
     "rms_norm",
     "selective_scan",
     "softplus_time_step",

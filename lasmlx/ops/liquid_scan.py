@@ -82,7 +82,7 @@ def liquid_scan(
     Source: Funahashi & Nakamura 1993 for the network; its moving time constants: Hasani et al. 2021, section 2.
     """
     op = "liquid_scan"
-    _check(op, u, U, tau, h0)
+    check_network(op, u, U, tau, h0)
     ode.check_solver(op, solver, substeps)
     steps = ode.time_steps(dt, *u.shape[:2], mask=mask, op=op)
     inner = 0 if isinstance(tau, BoundedTau) else tau.v.shape[2]
@@ -112,7 +112,7 @@ def adaptive_liquid_scan(
     It evaluates as it goes, see :func:`lasmlx.ops.adaptive.adaptive_step`.
     """
     op = "adaptive_liquid_scan"
-    _check(op, u, U, tau, h0)
+    check_network(op, u, U, tau, h0)
     steps = ode.time_steps(dt, *u.shape[:2], mask=mask, op=op)
     states, h, counts = adaptive_scan(*fields(u, U, tau, h0), steps, adaptive)
     return states.astype(u.dtype), h, counts
@@ -136,17 +136,23 @@ def reference(
 
 def fields(u: mx.array, U: mx.array, tau: Tau, h0: mx.array | None) -> tuple[Any, mx.array]:
     """The equation of each element, ``i -> field``, and the first state, in float32."""
-    uf, Uf, tauf = u.astype(mx.float32), U.astype(mx.float32), _float32(tau)
+    uf, Uf, tauf = u.astype(mx.float32), U.astype(mx.float32), float32(tau)
 
     def field_at(i: int) -> ode.Field:
-        def field(h: mx.array) -> tuple[mx.array, mx.array]:
-            decay = 1 / tauf.at(tauf.v[:, i], h)
-            return mx.tanh(uf[:, i] + h @ Uf.T) * decay, decay
-
-        return field
+        return field(uf[:, i], Uf, tauf, tauf.v[:, i])
 
     b, _, hidden = u.shape
     return field_at, mx.zeros((b, hidden)) if h0 is None else h0.astype(mx.float32)
+
+
+def field(u: mx.array, U: mx.array, tau: Tau, v: mx.array) -> ode.Field:
+    """The equation of an element to which the input contributes u (b, hidden) and v, all float32."""
+
+    def at(h: mx.array) -> tuple[mx.array, mx.array]:
+        decay = 1 / tau.at(v, h)
+        return mx.tanh(u + h @ U.T) * decay, decay
+
+    return at
 
 
 def tau_along(tau: Tau, h: mx.array, h0: mx.array | None = None) -> mx.array:
@@ -157,7 +163,7 @@ def tau_along(tau: Tau, h: mx.array, h0: mx.array | None = None) -> mx.array:
         h: what it returned, (b, t, hidden).
         h0: the initial state it was given, zeros if absent.
     """
-    tauf = _float32(tau)
+    tauf = float32(tau)
     return tauf.at(tauf.v, before(h.astype(mx.float32), h0))
 
 
@@ -177,12 +183,12 @@ def _on_cpu(
     return states
 
 
-def _float32(tau: Tau) -> Tau:
+def float32(tau: Tau) -> Tau:
     cast: dict[str, Any] = {k: v.astype(mx.float32) for k, v in tau._asdict().items() if isinstance(v, mx.array)}
     return tau._replace(**cast)
 
 
-def _check(op: str, u: mx.array, U: mx.array, tau: Tau, h0: mx.array | None) -> None:
+def check_network(op: str, u: mx.array, U: mx.array, tau: Tau, h0: mx.array | None) -> None:
     if u.ndim != 3 or 0 in u.shape:
         raise ValueError(f"{op}: u has shape {u.shape}, expected (b, t, hidden) with every size at least 1.")
     b, t, hidden = u.shape

@@ -103,14 +103,14 @@ def check_solver(op: str, solver: str, substeps: int) -> None:
         raise ValueError(f"{op}: substeps is {substeps!r}, expected an integer >= 1.")
 
 
-def choose_impl(op: str, impl: Impl, solver: str, *, on_gpu: Impl | None) -> Impl:
+def choose_impl(op: str, impl: Impl, solver: str, *, on_gpu: Impl | None, kernel: bool = True) -> Impl:
     """:func:`lasmlx.ops.dispatch.choose`, where only some solvers have kernels and the reference does the others.
 
     Raises:
         ImplError: ``impl`` is unknown or cannot run here, or has no such solver.
     """
     if solver in KERNEL_SOLVERS:
-        return choose(op, impl, kernel=True, on_gpu=on_gpu)
+        return choose(op, impl, kernel=kernel, on_gpu=on_gpu)
     if impl not in ("auto", "reference"):
         known = ", ".join(KERNEL_SOLVERS)
         raise ImplError(f'{op}: impl="{impl}" cannot run: it solves by {known}, not {solver}. Use impl="auto".')

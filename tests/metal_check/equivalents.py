@@ -20,7 +20,7 @@ class Equivalent(NamedTuple):
         return self.before.replace(self.old, self.new)
 
 
-CONV, SCAN, LIQUID, LTC = "causal_conv1d", "selective_scan", "liquid_scan", "ltc_scan"
+CONV, SCAN, LIQUID, LTC, PLASTIC = "causal_conv1d", "selective_scan", "liquid_scan", "ltc_scan", "plastic"
 
 GRID = "the grid has ceil(t / SPAN) rows: start never reaches t"
 SHIFTED = "overwritten before it is read: every step shifts past and stores the newest input"
@@ -42,6 +42,12 @@ NO_ZERO = "0 is below 0.1, where the other formula is taken"
 UNROLL = "how often the compiler copies the loop: the same sums in the same order"
 SET_BEFORE = "written by the second half of a midpoint step before the first half reads it"
 CLAMP = "r is below ROWS: never clamped"
+PAST_ROW = "one turn more, and that one is skipped: i is N or more"
+PAST_PIECE = "the trace after a piece's last element is not read; past the piece nothing is below last"
+SKIPPED_PIECE = "turns more, and those are skipped: past the piece nothing is below last"
+REPEATED = "rows past the last then have no trace at all, and store nothing"
+DELTA = "s is read where RULE is 2 only"
+UNUSED_PLASTIC = "what stands in for an array that is not there is dropped"
 UNUSED_SOFT = "without SOFT gV2 and gb2 stand in and are dropped"
 ANY_THREAD = "a threadgroup has 32 threads or more, any one may store it"
 
@@ -65,6 +71,14 @@ MIDDLE = "middle[i * ROWS + r] = 0.0f;"
 HEAR = "las_hear<ROWS>(recurrent + i, H, H, {} + now, ROWS, 1, ROWS - 1, current, conductance);"
 ROW_BY_ROW = "for (uint r = 0; r < uint(ROWS) && r < rows; r++) {"
 LEADER = "if (thread_index_in_simdgroup == 0) {"
+STORE = "for (uint j = 0; j < uint(N + 31) / 32; j++) {"
+OWN_S = "const float own_s = RULE == 2 ? seen[own * m + row] : 0.0f;"
+SHARED_S = "const float s = RULE == 2 ? simd_broadcast(own_s, e) : 0.0f;"
+ROW_LEADER = "if (live && lane == 0) {"
+SEEN = "if (RULE != 2 && pair == 0 && first == 0 && lane == 0) {"
+STAND_IN = "if (pair == 0 && part == 0 && thread_index_in_threadgroup == 0) {"
+TRACE = "las_load<N>(H0 + trace + own * N, lane, H[r]);"
+FLEXIBLE = "las_load<N>(alpha + (size_t(head) * m + first + own) * N, lane, flexible[r]);"
 
 EQUIVALENTS = [
     *(Equivalent(CONV, k, "if (c >= d || start >= t) {", "start >=", "start >", GRID) for k in ("forward", "backward")),
@@ -125,6 +139,26 @@ EQUIVALENTS = [
     Equivalent(LTC, "forward", HEAR.format("states"), "ROWS - 1", "ROWS + 1", CLAMP),
     Equivalent(LTC, "backward", HEAR.format("pair"), "ROWS - 1", "ROWS + 1", CLAMP),
     Equivalent(LTC, "backward", ROW_BY_ROW, "< uint(ROWS)", "<= uint(ROWS)", "rows is ROWS at most"),
+    Equivalent(PLASTIC, "header", SMALL, "- x2", "+ x2", BELOW_ROUNDING),
+    Equivalent(PLASTIC, "header", TANH, "< 0.1f", "<= 0.1f", BOUND),
+    Equivalent(PLASTIC, "header", TANH, "< 0.0f", "<= 0.0f", NO_ZERO),
+    Equivalent(PLASTIC, "header", STORE, "<", "<=", PAST_ROW),
+    Equivalent(PLASTIC, "header", STORE, "31", "32", PAST_ROW),
+    Equivalent(PLASTIC, "forward", TRACE, "[r]", "[own]", REPEATED),
+    Equivalent(PLASTIC, "forward", FLEXIBLE, "[r]", "[own]", REPEATED),
+    *(Equivalent(PLASTIC, kernel, ROW_LEADER, "== 0", "== 1", ANY_LANE) for kernel in ("forward", "backward")),
+    Equivalent(PLASTIC, "forward", SEEN, "lane == 0", "lane == 1", ANY_LANE),
+    Equivalent(PLASTIC, "forward", "seen[0] = 0.0f;", "0.0f", "1.0f", UNUSED_PLASTIC),
+    Equivalent(PLASTIC, "backward", "threadgroup float to_key[KEY ? GROUPS * N : 1];", ": 1", ": 2", ROOM),
+    *(Equivalent(PLASTIC, "backward", line, "0.0f", "1.0f", DELTA) for line in (OWN_S, SHARED_S)),
+    Equivalent(PLASTIC, "backward", "for (int k = 1; k < PIECE; k++) {", "<", "<=", PAST_PIECE),
+    Equivalent(PLASTIC, "backward", "if (e + 1 < last) {", "<", "<=", PAST_PIECE),
+    Equivalent(PLASTIC, "backward", "for (int k = PIECE - 1; k >= 0; k--) {", "E - 1", "E + 1", SKIPPED_PIECE),
+    Equivalent(PLASTIC, "backward", STAND_IN, "group == 0", "group == 1", ANY_THREAD),
+    *(
+        Equivalent(PLASTIC, "backward", line, "0.0f", "1.0f", UNUSED_PLASTIC)
+        for line in ("gkey[0] = 0.0f;", "gtarget[0] = 0.0f;")
+    ),
     *(
         found
         for op in (LIQUID, LTC)

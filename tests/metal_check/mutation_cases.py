@@ -4,7 +4,9 @@ The shapes are odd, or on an edge: one segment of time (16 steps), one step more
 more; one state, fewer than simdgroups, more; a chunk of time that is empty (129 steps in 4 chunks); more rows than
 steps; more taps than a thread has steps (32). Of the liquid and the LTC scan: one unit; two simdgroups (33 units); more
 units, or inputs, than threads (256); a layer wider than the next; batches that fill a tile of 1, 2 or 4 rows or do not;
-tanh where it is nearly its argument, softplus where it is nearly the exponential.
+tanh where it is nearly its argument, softplus where it is nearly the exponential. Of the plastic scan: segments (32
+elements) and pieces of them (8) that are not full; rows that fill a threadgroup and its turns or do not; one synapse,
+as many as lanes (32), more than threads.
 """
 
 import math
@@ -17,24 +19,24 @@ import mlx.core as mx
 import numpy as np
 
 from lasmlx import ops
-from lasmlx.ops import ltc_scan_metal
+from lasmlx.ops import ltc_scan_metal, plastic_metal
 from lasmlx.ops.liquid_scan import BoundedTau, SoftTau
 from lasmlx.ops.ltc_scan import Leak, Synapses
 
 Arrays = dict[str, mx.array]
 TOLERANCE = {mx.float32: 2e-6, mx.float16: 4e-3, mx.bfloat16: 4e-2}  # ten times what the kernels reach
-CANCELS = {"d A": 5.0}  # terms of opposite sign: this much more
+CANCELS = {"d A": 5.0, "d rate": 5.0}  # terms of opposite sign: this much more
 
 
 class Case(NamedTuple):
-    """A call of ``lasmlx.ops.<op>``: its arrays and its other keywords."""
+    """A call of the op whose kernels are in ``metal/<op>.metal``: its arrays and its other keywords."""
 
     op: str
     shape: tuple[int, ...]
     options: dict[str, Any]
     without: tuple[str, ...] = ()
     dtype: mx.Dtype = mx.float32
-    full: int = ltc_scan_metal.FULL  # threads that fill a GPU: of few, the LTC scan puts more rows into a tile
+    full: int = ltc_scan_metal.FULL  # threads that fill a GPU: where few do, a simdgroup or a threadgroup has more rows
 
     def __str__(self) -> str:
         return f"{self.op} {self.shape} {self.options} without {self.without} {self.dtype}"
@@ -72,6 +74,12 @@ CASES = [
     Case("ltc_scan", (2, 3, 35, 3), {"solver": "fused", "substeps": 1}),
     Case("ltc_scan", (1, 2, 300, 3), {"solver": "fused", "substeps": 1}),
     Case("ltc_scan", (1, 2, 2, 300), {"solver": "euler", "substeps": 1}),
+    Case("plastic", (2, 43, 2, 11, 33), {"rule": "delta"}, ("target",), full=1),  # b, t, g, m, n
+    Case("plastic", (1, 34, 1, 24, 3), {"rule": "oja"}, ("key", "target"), full=512),
+    Case("plastic", (2, 3, 2, 2, 70), {"rule": "hebb"}, ("key",)),
+    Case("plastic", (1, 65, 1, 1, 1), {"rule": "delta"}, ("key",)),
+    Case("plastic", (2, 32, 1, 1, 32), {"rule": "oja"}),
+    Case("plastic", (1, 1, 1, 9, 2), {"rule": "hebb", "largest": 0.095}, ("key", "target")),
 ]
 
 
@@ -113,7 +121,7 @@ def _results(case: Case, impl: str) -> dict[str, np.ndarray]:
         y, state = (v.astype(mx.float32) * w for v, w in zip(call(values), weights, strict=True))
         return y.sum() + state.sum()
 
-    with patch.object(ltc_scan_metal, "FULL", case.full):
+    with patch.object(ltc_scan_metal, "FULL", case.full), patch.object(plastic_metal, "FULL", case.full):
         outputs = call(tuple(arrays.values()))
         weights = [mx.random.normal(v.shape, key=mx.random.key(i)) for i, v in enumerate(outputs)]
         gradients = mx.grad(loss, argnums=list(range(len(arrays))))(*arrays.values())
@@ -188,10 +196,33 @@ def _run_ltc(x: mx.array, h0: mx.array, dt: mx.array, **rest: Any) -> Any:
     return ops.ltc_scan(x, sensory, recurrent, leak, h0, dt, **rest)
 
 
+def _plastic_arrays(b: int, t: int, g: int, m: int, n: int) -> Arrays:
+    random = np.random.default_rng(4)
+    sizes = {"u": (b, t, g, m), "x": (b, t, g, n), "alpha": (g, m, n), "H0": (b, g, m, n), "key": (b, t, g, n)}
+    arrays = {name: random.standard_normal(size) for name, size in sizes.items()}
+    arrays |= {"target": random.standard_normal(sizes["u"])}
+    arrays |= {"rate": random.uniform(0.1, 0.5, (b, t, g)), "keep": random.uniform(0.7, 1, (b, t, g))}
+    for name in ("x", "key"):
+        arrays[name] /= np.linalg.norm(arrays[name], axis=-1, keepdims=True)
+    return {name: mx.array(value.astype(np.float32)) for name, value in arrays.items()}
+
+
+def _run_plastic(u: mx.array, H0: mx.array, largest: float = 0.0, **rest: Any) -> Any:
+    """The op; ``largest``, where given, is that of u, and H0 is next to nothing."""
+    if largest:
+        u, H0 = u * (largest / mx.abs(u).max()), H0 * 1e-3
+    return ops.plastic_scan(u, H0=H0, **rest)
+
+
 ARRAYS: dict[str, Callable[..., Arrays]] = {
     "selective_scan": _scan_arrays,
     "causal_conv1d": _conv_arrays,
     "liquid_scan": _liquid_arrays,
     "ltc_scan": _ltc_arrays,
+    "plastic": _plastic_arrays,
 }
-RUNS: dict[str, Callable[..., Any]] = {"liquid_scan": _run_liquid, "ltc_scan": _run_ltc}
+RUNS: dict[str, Callable[..., Any]] = {
+    "liquid_scan": _run_liquid,
+    "ltc_scan": _run_ltc,
+    "plastic": _run_plastic,
+}

@@ -56,6 +56,40 @@ def scan_exact(
     return (y if z is None else y * silu(z)), h
 
 
+def plastic_exact(
+    u: Exact,
+    x: Exact,
+    alpha: Exact,
+    rate: Exact,
+    keep: Exact,
+    H0: Any = None,
+    key: Any = None,
+    target: Any = None,
+    rule: str = "hebb",
+    chunk: int | None = None,
+) -> tuple[Exact, Exact]:
+    """A loop over time, row by row of the trace as the equations read; ``chunk`` changes nothing."""
+    b, t, g, m = u.shape
+    H = np.zeros((b, g, m, x.shape[3])) if H0 is None else H0
+    key, outputs = x if key is None else key, []
+    for i in range(t):
+        y = u[:, i] + np.einsum("bgmn,bgn->bgm", alpha * H, x[:, i])
+        p = np.tanh(y) if target is None else target[:, i]
+        H = rule_exact(rule, H, key[:, i], p, rate[:, i], keep[:, i])
+        outputs.append(y)
+    return np.stack(outputs, 1), H
+
+
+def rule_exact(rule: str, H: Exact, k: Exact, p: Exact, rate: Exact, keep: Exact) -> Exact:
+    """H (..., m, n) after the rule with k (..., n), p (..., m), rate and keep (...)."""
+    k, p, rate, keep = k[..., None, :], p[..., None], rate[..., None, None], keep[..., None, None]
+    if rule == "hebb":
+        return keep * H + rate * p * k
+    if rule == "oja":
+        return keep * H + rate * p * (k - p * H)
+    return keep * H + rate * (p - keep * (H * k).sum(-1, keepdims=True)) * k
+
+
 def conv_exact(
     x: Exact, weight: Exact, bias: Any = None, tail: Any = None, activation: str | None = None
 ) -> tuple[Exact, Exact]:
@@ -177,6 +211,35 @@ def make_conv(
     return Case(ops.causal_conv1d, conv_exact, arrays, {"activation": activation})
 
 
+def make_plastic(
+    b: int = 2,
+    t: int = 37,
+    m: int = 7,
+    n: int = 5,
+    g: int = 3,
+    *,
+    rule: str = "delta",
+    each: bool = True,
+    without: tuple[str, ...] = ("target",),
+    chunk: int | None = None,
+) -> Case:
+    """``each``: whether each synapse has an alpha of its own, or each output."""
+    random = np.random.default_rng([b, t, m, n, g])
+    rate = random.uniform(0, 1, (b, t, g)).astype(np.float32)
+    arrays = {
+        "u": normal(random, b, t, g, m) * 0.5,
+        "x": normal(random, b, t, g, n) * n**-0.5,
+        "alpha": normal(random, g, m, n if each else 1),
+        "H0": normal(random, b, g, m, n) * 0.3,
+        "rate": mx.array(rate),
+        "keep": 1 - 0.3 * mx.array(rate),
+        "key": normal(random, b, t, g, n) * n**-0.5,
+        "target": mx.tanh(normal(random, b, t, g, m)),
+    }
+    arrays = {name: v for name, v in arrays.items() if name not in without}
+    return Case(ops.plastic_scan, plastic_exact, arrays, {"rule": rule, "chunk": chunk})
+
+
 def make_bounded(*shape: int, dt_min: float = 0.01, dt_max: float = 0.5, scale: float = 1) -> Case:
     random = np.random.default_rng([*shape])
     arrays = {"x": scale * normal(random, *shape), "bias": normal(random, shape[-1])}
@@ -207,12 +270,13 @@ def make_cross_entropy(*shape: int, scale: float = 1) -> Case:
 MAKERS: dict[str, Callable[..., Case]] = {
     "selective_scan": make_scan,
     "causal_conv1d": make_conv,
+    "plastic_scan": make_plastic,
     "bounded_time_step": make_bounded,
     "softplus_time_step": make_softplus,
     "rms_norm": make_rms_norm,
     "cross_entropy": make_cross_entropy,
 }
-SEQUENCE_OPS = ("selective_scan", "causal_conv1d")
+SEQUENCE_OPS = ("selective_scan", "causal_conv1d", "plastic_scan")
 
 
 def make_case(op: str, *sizes: int, **options: Any) -> Case:

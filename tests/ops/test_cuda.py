@@ -40,8 +40,8 @@ CASES = [
     ("causal_conv1d", "backward", {"K": 1, "SPAN": 32, "SILU": False}),
 ]
 FLOAT = {"h_last", "gA", "gB", "gC", "gD", "gh0", "gweight", "gbias"}  # outputs that are float32 whatever goes in
-TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "liquid_scan": "", "ltc_scan": ""}
-LIQUID = [
+TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "liquid_scan": "", "ltc_scan": "", "plastic": ""}
+FLOAT32 = [
     *(
         ("liquid_scan", name, {"H": 37, "M": m, "K": 3, "SOLVER": solver, "SOFT": m != 37, "ROWS": 4, "UNITS": 64})
         for name in ("forward", "backward")
@@ -51,6 +51,11 @@ LIQUID = [
         ("ltc_scan", name, {"H": 37, "K": 3, "SOLVER": solver, "ROWS": rows, "UNITS": 64})
         for name in ("forward", "backward")
         for solver, rows in ((0, 1), (1, 4), (2, 2))
+    ),
+    *(
+        ("plastic", name, {"N": 70, "RULE": rule, "KEY": keyed, "TARGET": taught, "GROUPS": 8, **own})
+        for name, own in (("forward", {"ROWS": 4}), ("backward", {"TURNS": 2, "PIECE": 8}))
+        for rule, keyed, taught in ((0, False, True), (1, True, False), (2, True, True))
     ),
 ]
 
@@ -107,8 +112,8 @@ def test_compiles(nvrtc: ctypes.CDLL, op: str, name: str, constants: dict[str, A
         assert not compile_log(nvrtc, cuda_text(op, name, constants, dtype), architecture)
 
 
-@pytest.mark.parametrize(("op", "name", "constants"), LIQUID)
-def test_liquid_kernels_compile(nvrtc: ctypes.CDLL, op: str, name: str, constants: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("op", "name", "constants"), FLOAT32)
+def test_float32_kernels_compile(nvrtc: ctypes.CDLL, op: str, name: str, constants: dict[str, Any]) -> None:
     for architecture in ARCHITECTURES:
         assert not compile_log(nvrtc, cuda_text(op, name, constants, "float"), architecture)
 

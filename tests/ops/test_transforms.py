@@ -9,11 +9,16 @@ import pytest
 from lasmlx import ops
 from lasmlx.ops import native
 
-OPS = ["selective_scan", "causal_conv1d", "bounded_time_step", "softplus_time_step", "rms_norm", "cross_entropy"]
+OPS = [
+    *("selective_scan", "causal_conv1d", "plastic_scan"),
+    *("bounded_time_step", "softplus_time_step", "rms_norm", "cross_entropy"),
+]
 SCAN_AND_CONV = OPS[:2]
+SEQUENCE_OPS = OPS[:3]
 INPUTS = [
     *(("selective_scan", name) for name in ("x", "dt", "A", "B", "C", "D", "z", "h0")),
     *(("causal_conv1d", name) for name in ("x", "weight", "bias", "tail")),
+    *(("plastic_scan", name) for name in ("u", "x", "alpha", "H0", "rate", "keep", "key")),
     *(("bounded_time_step", name) for name in ("x", "bias")),
     *(("softplus_time_step", name) for name in ("x", "bias")),
     *(("rms_norm", name) for name in ("x", "weight")),
@@ -34,7 +39,7 @@ def each(names: str, rows: list[tuple[str, ...]], cpu: list[str]) -> pytest.Mark
 each_input = each("op name", INPUTS, ["cpu"])
 each_input_and_isa = each("op name", INPUTS, native.module.isas() if native.module else [])
 each_op = each("op", [(op,) for op in OPS], ["cpu"])
-each_scan_and_conv = each("op", [(op,) for op in SCAN_AND_CONV], ["cpu"])
+each_sequence_op = each("op", [(op,) for op in SEQUENCE_OPS], ["cpu"])
 
 
 def odd_layouts(a: mx.array) -> dict[str, mx.array]:
@@ -73,7 +78,7 @@ def test_broadcast_inputs(kernel: str, case: Any, close: Any, op: str, name: str
         close(f"d{name}", gradient, expected, 1e-6)
 
 
-@each_scan_and_conv
+@each_sequence_op
 def test_broadcast_cotangent(kernel: str, case: Any, close: Any, op: str) -> None:
     example = case(op)
 
@@ -128,7 +133,7 @@ def test_compile(traceable: str, unfused: None, case: Any, close: Any, op: str) 
             close(f"d{name}", actual, gradients[name], 1e-6)
 
 
-@pytest.mark.parametrize("op", SCAN_AND_CONV)
+@pytest.mark.parametrize("op", SEQUENCE_OPS)
 def test_shapeless_compile(unfused: None, case: Any, close: Any, op: str) -> None:
     options = case(op).options
 
@@ -146,7 +151,7 @@ def test_shapeless_compile(unfused: None, case: Any, close: Any, op: str) -> Non
 @each_input
 @pytest.mark.parametrize("axis", [0, -1])
 def test_vmap_over_each_input(traceable: str, case: Any, close: Any, op: str, name: str, axis: int) -> None:
-    sizes = (1, 7, 9, 3) if op in SCAN_AND_CONV else (3, 9)
+    sizes = (1, 7, 9, 3) if op in SEQUENCE_OPS else (3, 9)
     example = case(op, *sizes)
     a = example.arrays[name]
     three = [a, a * 0.5, a * 1.5]

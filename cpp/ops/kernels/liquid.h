@@ -1,8 +1,9 @@
 // What the liquid scans share: R batch rows at a time through an ODE dh/dt = drive - decay h, forward and backward.
 //
 // A Field has eval<R>, which fills a Stage with drive and decay at its h, and adjoint<R>, which takes their gradients back
-// to h and to the field's parameters; begin<R> and end<R> open and close an element of the sequence. States are kept at
-// elements only: the backward pass recomputes the stages in between.
+// to h and to the field's parameters; begin<R> and end<R> open and close an element of the sequence. A field that uses
+// h besides adds to its gradient after the element in adjoint_after<R> and before it in adjoint_before<R>. States are
+// kept at elements only: the backward pass recomputes the stages in between.
 #pragma once
 #include <algorithm>
 #include <memory>
@@ -133,8 +134,12 @@ class Recurrence {
         for (int j = 0; j < a_.hidden; j++) gh_.row(r)[j] += g[j * to.gh_stride[2]];
         gd_[r] = splat(0.f);
       }
+      if constexpr (requires { field_.template adjoint_after<R>(row, i, gh_); })
+        field_.template adjoint_after<R>(row, i, gh_);
       for (int k = K - 1; k >= 0; k--) retreat<R>(before(k), middle(k), before(k + 1).h);
       field_.template end<R>(row, i);
+      if constexpr (requires { field_.template adjoint_before<R>(row, i, gh_); })
+        field_.template adjoint_before<R>(row, i, gh_);
       for (int r = 0; r < R; r++) to.gdt[static_cast<size_t>(row + r) * a_.t + i] = sum(gd_[r]) / static_cast<float>(K);
     }
     for (int r = 0; r < R; r++) std::copy_n(gh_.row(r), a_.hidden, to.gh0 + static_cast<size_t>(row + r) * a_.hidden);
