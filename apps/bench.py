@@ -95,6 +95,77 @@ def ltc(
 
 
 @app.command()
+def plastic(
+    shape: Annotated[list[str] | None, typer.Option(help="b,t,g,m,n of the scan; repeat for more.")] = None,
+    liquid: Annotated[list[str] | None, typer.Option(help="b,t,units,inputs of the liquid scan; repeat.")] = None,
+    blocks: Annotated[list[str] | None, typer.Option(help="b,t,g,m,n of the scan in blocks; repeat.")] = None,
+    repeats: Repeats = 10,
+    budget: Budget = 60.0,
+    json: Json = False,
+) -> None:
+    """Plastic synapses, float32, forward and forward+backward: kernels beside MLX's loop, and blocks beside kernels.
+
+    With one of the first three options only what it names is measured.
+
+    Example: las bench plastic --shape 8,512,1,256,256
+    """
+    from lasmlx.benchmark import PlasticRow, measure_blocks, measure_plastic, measure_plastic_liquid
+    from lasmlx.benchmark.plastic import BLOCK_SHAPES, LIQUID_SHAPE, SHAPE
+
+    columns: Columns = {
+        "rule": lambda row: row.rule,
+        "impl": lambda row: row.impl,
+        "(b, t, g, m, n)": lambda row: ",".join(map(str, row.shape)),
+        "elements": lambda row: str(row.elements),
+        "forward ms": lambda row: _spread(row.forward, 1e3),
+        "fwd+bwd ms": lambda row: _spread(row.forward_backward, 1e3),
+        "ratio": lambda row: f"{_ratio(row.ratio_forward)} {_ratio(row.ratio_forward_backward)}",
+        "peak MB": lambda row: _number(row.peak_mb),
+        "traces MB": lambda row: _number(row.traces_mb),
+        "error": lambda row: f"{row.error:.0e}",
+    }
+    every = not (shape or liquid or blocks)
+    limits: dict[str, Any] = {"repeats": repeats, "budget_seconds": budget}
+    for sizes in [_sizes(text, "b,t,g,m,n") for text in shape or []] or [SHAPE] * every:
+        _show("plastic scan, float32", PlasticRow, columns, measure_plastic(sizes, **limits), json, None, "")
+    for sizes in [_sizes(text, "b,t,units,inputs") for text in liquid or []] or [LIQUID_SHAPE] * every:
+        changed = {"(b, t, units, inputs)" if "(" in k else k: v for k, v in columns.items()}
+        records = measure_plastic_liquid(sizes, **limits)
+        _show("plastic liquid scan, midpoint, float32", PlasticRow, changed, records, json, None, "")
+    for sizes in [_sizes(text, "b,t,g,m,n") for text in blocks or []] or BLOCK_SHAPES * every:
+        title = "plastic scan with a target and an alpha (g, m, 1): matrix products over blocks of elements, float32"
+        _show(title, PlasticRow, columns, measure_blocks(sizes, **limits), json, None, "")
+
+
+@app.command()
+def soak(
+    run: Annotated[Path | None, typer.Option("--run", help="A run of bytes; else a new `plastic` model.")] = None,
+    count: Annotated[int, typer.Option("--bytes", help="How many to generate.")] = 100_000,
+    stretch: Annotated[int, typer.Option(help="Bytes a row.")] = 10_000,
+    json: Json = False,
+) -> None:
+    """A long stream through MLX: time and memory a byte stay, and traces below their bound.
+
+    Example: las bench soak --run runs/plastic --bytes 100000
+    """
+    from lasmlx.benchmark import SoakRow, measure_soak
+    from lasmlx.models import load, make_model
+    from lasmlx.train import load_recipe
+
+    model = load(run) if run is not None else make_model(load_recipe("plastic").model)
+    columns: Columns = {
+        "bytes": lambda row: f"{row.bytes:,}",
+        "us a byte": lambda row: _number(row.p50_us),
+        "p99 us": lambda row: _number(row.p99_us),
+        "resident MB": lambda row: _number(row.resident_mb),
+        "trace norm": lambda row: _number(row.trace_norm),
+        "bound": lambda row: _number(row.bound),
+    }
+    title = f"a stream of a {model.config.model_type} of {model.size:,} parameters"
+    _show(title, SoakRow, columns, measure_soak(model, count=count, stretch=stretch), json, None, "")
+
+
+@app.command()
 def sequences(
     data: Annotated[list[str], typer.Option(help="ucr:NAME or FILE.npz; repeat for more.")],
     model: Annotated[list[str] | None, typer.Option(help="liquid, soft, ltc, cfc, lstm; repeat. [all]")] = None,
@@ -305,7 +376,7 @@ def _table(title: str, columns: Columns, rows: list[Any]) -> None:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name, justify="left" if name in ("preset", "impl", "weights") else "right")
+        table.add_column(name, justify="left" if name in ("preset", "impl", "rule", "weights") else "right")
     for row in rows:
         table.add_row(*(cell(row) for cell in columns.values()))
     console = stdout() if stdout().is_terminal else Console(highlight=False, width=160)  # a pipe has no width
@@ -313,12 +384,21 @@ def _table(title: str, columns: Columns, rows: list[Any]) -> None:
 
 
 def _shape(text: str) -> tuple[int, int, int, int]:
-    sizes = [int(part) for part in text.split(",") if part.strip().isdigit()]
-    if len(sizes) != 4 or len(text.split(",")) != 4 or min(sizes) < 1:
+    b, t, d, n = _sizes(text, "b,t,d,n")
+    return b, t, d, n
+
+
+def _sizes(text: str, letters: str) -> tuple[int, ...]:
+    """As many sizes as letters."""
+    sizes = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
+    count = len(letters.split(","))
+    if len(sizes) != count or len(text.split(",")) != count or min(sizes) < 1:
+        example = ",".join(["8", "512", "256", "16", "16"][:count])
+        words = {4: "four", 5: "five"}
         raise ValueError(
-            f"bench: --shape is {text!r}, expected four sizes b,t,d,n of at least 1, such as 8,512,256,16."
+            f"bench: a shape is {text!r}, expected {words[count]} sizes {letters} of at least 1, such as {example}."
         )
-    return sizes[0], sizes[1], sizes[2], sizes[3]
+    return sizes
 
 
 def _spread(timing: Timing, scale: float) -> str:

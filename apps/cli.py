@@ -8,9 +8,11 @@ import sys
 import typer
 
 from lasmlx.apps.bench import app as bench_app
+from lasmlx.apps.chat import chat
 from lasmlx.apps.chip import app as chip_app
-from lasmlx.apps.data import data, presets
-from lasmlx.apps.eval import evaluate
+from lasmlx.apps.data import app as data_app
+from lasmlx.apps.data import presets
+from lasmlx.apps.eval import app as eval_app
 from lasmlx.apps.info import info
 from lasmlx.apps.stream import generate, stream
 from lasmlx.apps.train import train
@@ -26,13 +28,14 @@ app = typer.Typer(
 )
 app.command()(info)
 app.command()(train)
-app.command(name="eval")(evaluate)
+app.add_typer(eval_app, name="eval")
 app.command()(generate)
 app.command()(stream)
+app.command()(chat)
 app.add_typer(viz_app, name="viz")
 app.add_typer(bench_app, name="bench")
 app.add_typer(chip_app, name="chip")
-app.command()(data)
+app.add_typer(data_app, name="data")
 app.command()(presets)
 
 

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from lasmlx.apps.eval_plasticity import plasticity
 
 
+class RunByDefault(TyperGroup):
+    """``las eval runs/mine`` is ``las eval run runs/mine``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """With the command that is meant where none is named."""
+        named = bool(args) and (args[0] in self.commands or args[0] in ("-h", "--help"))
+        return super().parse_args(ctx, args if named else ["run", *args])
+
+
+app = typer.Typer(
+    cls=RunByDefault,
+    help="Judge a model on held-out data (`run`, meant where no command is named), or settle a question with many.\n\n"
+    "Example: las eval runs/mine --data gps",
+)
+app.command()(plasticity)
+
+
+@app.command(name="run")
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="A run's folder; else the newest, or the one that ships.")] = None,
     data: Annotated[
@@ -27,7 +48,15 @@ def evaluate(
 
     from lasmlx.apps.runs import find_model, trained_on
     from lasmlx.apps.terminal import stdout
-    from lasmlx.data import DataError, compressor_bits, load_corpus, load_sequences, names_sequences
+    from lasmlx.data import (
+        DataError,
+        compressor_bits,
+        load_corpus,
+        load_sequences,
+        names_sequences,
+        tokenizer_of,
+        tokens_of,
+    )
     from lasmlx.stream import evaluate_native
     from lasmlx.train import evaluate, evaluate_sequences
 
@@ -46,8 +75,12 @@ def evaluate(
         raise DataError(f"{corpus.name} has no held-out bytes.")
     if weights not in ("float32", "int8"):
         raise ValueError(f"--weights is {weights!r}, expected float32 or int8.")
-    score = evaluate if weights == "float32" else evaluate_native
-    results = {split: score(model, source, split=split) for split, source in corpus.held_out.items()}
+    results: dict[str, Any] = {}
+    for split, source in corpus.held_out.items():
+        if weights == "float32":
+            results[split] = evaluate(model, tokens_of(source, tokenizer_of(model.config, folder)), split=split)
+        else:
+            results[split] = evaluate_native(model, source, split=split)
     total = sum(r.bytes for r in results.values())
     mean = sum(r.bits_per_byte * r.bytes for r in results.values()) / total
     if json:

@@ -30,6 +30,15 @@ def find_chip(folder: Path, noise: str | None = None) -> Any:
     return analog_emulator(chip, load_corpus(tuple(trained_on(folder))), noise, seconds=20.0)
 
 
+def remembering(run: Path | None, memory: Path) -> Any:
+    """The model of ``run`` with what a memory file remembers."""
+    from lasmlx.data import tokenizer_of
+    from lasmlx.stream import Remembering
+
+    model, folder = find_model(run)
+    return Remembering(model, memory, tokenizer_of(model.config, folder))
+
+
 def trained_on(folder: Path) -> list[str]:
     """The data a run was trained on, as its folder says; ``moby-dick`` where it says nothing."""
     import json

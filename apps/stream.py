@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,12 +11,15 @@ Prompt = Annotated[str, typer.Argument(help="Text that the model continues.", sh
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="A run's folder; else the newest under ./runs, else the model that ships.")
 ]
-Temperature = Annotated[float, typer.Option(help="0 takes the likeliest byte.")]
-TopK = Annotated[int, typer.Option(help="Choose among this many likeliest bytes; 0: all.")]
+Temperature = Annotated[float, typer.Option(help="0 takes the likeliest byte, or token.")]
+TopK = Annotated[int, typer.Option(help="Choose among this many likeliest; 0: all.")]
 Seed = Annotated[int, typer.Option(help="One seed, one text.")]
 Weights = Annotated[Literal["float32", "int8"], typer.Option(help="Of the native step; int8 is faster.")]
 Chip = Annotated[Path | None, typer.Option(help="A chip directory: its emulator speaks instead of a model.")]
 Noise = Annotated[str | None, typer.Option(help="With --chip, an analog part: see `las chip run`.")]
+Memory = Annotated[
+    Path | None, typer.Option(help="Go on from what this file remembers, and write it back: FILE.safetensors.")
+]
 Json = Annotated[bool, typer.Option("--json", help="The report as one JSON object on standard error.")]
 
 
@@ -43,6 +46,7 @@ def stream(
 
     from lasmlx.apps.runs import find_chip, find_model
     from lasmlx.apps.terminal import stderr
+    from lasmlx.data import tokenizer_of
     from lasmlx.stream import producer
     from lasmlx.stream import stream as pace
 
@@ -52,8 +56,10 @@ def stream(
         raise ValueError("--noise is of an analog part: name a chip directory with --chip.")
     if chip is not None and (run is not None or weights != "float32"):
         raise ValueError("--chip brings its own model and weights: leave out --run and --weights.")
-    model = find_model(run)[0] if chip is None else find_chip(chip, noise)
-    produce = producer(model, prompt, temperature=temperature, top_k=top_k, seed=seed, weights=weights)
+    model, folder = find_model(run) if chip is None else (find_chip(chip, noise), None)
+    reader = None if folder is None else tokenizer_of(model.config, folder)
+    options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "seed": seed, "weights": weights}
+    produce = producer(model, prompt, tokenizer=reader, **options)
     out = sys.stdout.buffer
 
     def write(data: bytes) -> None:
@@ -84,10 +90,27 @@ def generate(
     weights: Weights = "float32",
     chip: Chip = None,
     noise: Noise = None,
+    memory: Memory = None,
     json: Json = False,
 ) -> None:
     """Continue a prompt, as fast as it goes.
 
     Example: las generate "Call me " --bytes 200
     """
-    stream(prompt, run, None, count, temperature, top_k, seed, weights, chip, noise, json)
+    if memory is None:
+        stream(prompt, run, None, count, temperature, top_k, seed, weights, chip, noise, json)
+        return
+    import sys
+
+    from lasmlx.apps.runs import remembering
+    from lasmlx.stream import producer
+
+    if chip is not None or weights != "float32":
+        raise ValueError("--memory is of a model that streams through MLX: leave out --chip and --weights.")
+    if count < 0:
+        raise ValueError(f"--bytes is {count}, expected 0 or more.")
+    model = remembering(run, memory)
+    text, _ = producer(model, prompt, temperature=temperature, top_k=top_k, seed=seed)(count)
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
+    model.save()

@@ -19,9 +19,12 @@ def train(
     data: Data = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
-    seq_len: Annotated[int | None, typer.Option(help="Bytes a window.")] = None,
+    seq_len: Annotated[int | None, typer.Option(help="Bytes a window, or tokens.")] = None,
     lr: Annotated[float | None, typer.Option(help="Largest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights, the windows' order and the sample.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Of `las data tokenizer train`; or gpt2, bytes.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder; by default under ./runs.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue --out, or the newest run under ./runs.")] = False,
     eval_every: Annotated[int | None, typer.Option(help="Steps between looks at held-out bytes; 0: at end.")] = None,
@@ -54,7 +57,7 @@ def train(
         raise ValueError("a preset and --config were both given: choose one.")
     name = config or preset
     begin = resume_run if resume else prepare
-    session = begin(name, given, tuple(data or ()), out)
+    session = begin(name, given, tuple(data or ()), out, tokenizer)
     report = JsonReport() if json else TerminalReport() if stderr().is_terminal else PlainReport()
     raise typer.Exit(report.follow(session))
 

@@ -210,7 +210,8 @@ def _sample(session: TrainingSession, corpus: Corpus, count: int = 240) -> str:
 
     source = next(iter(corpus.held_out.values()), corpus.train)
     prompt = bytes(source[: min(64, len(source))])
-    sample = bytes(generate(session.model, prompt, bytes=count, temperature=0.7, seed=session.config.seed))
+    options: dict[str, Any] = {"temperature": 0.7, "seed": session.config.seed, "tokenizer": session.tokenizer}
+    sample = bytes(generate(session.model, prompt, bytes=count, **options))
     return f"[dim]{_printable(prompt)}[/]{_printable(sample)}"
 
 

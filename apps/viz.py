@@ -11,9 +11,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lasmlx.viz import DtTrace, TauTrace
+    from lasmlx.viz import DtTrace, HebbTrace, LayerTrace, StepsTrace, TauTrace, TokenTrace
 
-app = typer.Typer(help="See what a model feels: its time steps and time constants.", no_args_is_help=True)
+app = typer.Typer(help="See what a model feels: its time steps, time constants and synapses.", no_args_is_help=True)
 
 
 class Target(NamedTuple):
@@ -131,6 +131,101 @@ def tau(
 
 
 @app.command()
+def hebb(
+    run: Annotated[
+        Path | None, typer.Option(help="A run or model folder of a plastic-lm; by default the newest run.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What to read.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - ."),
+    ] = None,
+    generate: Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
+    ] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer, from 0; fast ones have no trace.")] = None,
+    memory: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Begin with what --memory of las stream or chat wrote.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines: one a token, then a summary.")] = False,
+    screenshot: Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")] = None,
+) -> None:
+    """How a plastic model's synapses change while it reads: text, norms, traces, what moved most. Piped: numbers.
+
+    Example: las viz hebb --data gps --bytes 2000
+    """
+    from lasmlx.apps import viz_hebb
+    from lasmlx.apps.runs import find_model
+    from lasmlx.apps.viz_input import read_input
+    from lasmlx.data import tokenizer_of
+    from lasmlx.stream import load_memory
+    from lasmlx.viz import MOST_BYTES, expect_traces, hebb_figure, trace_hebb
+
+    target = Target(save, force, json, screenshot)
+    console = target.console()
+    model, folder = find_model(run)
+    expect_traces(model)
+    tokenizer, fits = tokenizer_of(model.config, folder), target.fitting_bytes(console)
+    asked: Any = {"text": text, "data": data, "generate": generate, "count": count}
+    source = read_input(model, folder, **asked, fits=fits, most=MOST_BYTES, tokenizer=tokenizer)
+    state = None if memory is None else load_memory(memory, model)
+    whole = trace_hebb(model, source.data, tokenizer, state)
+    trace = whole if layer is None else whole.only(layer)
+    label = source.label if memory is None else f"{source.label}, after {memory}"
+    _hand_over(console, trace, _title(model, folder, trace, label), (viz_hebb.show, hebb_figure), target)
+
+
+@app.command()
+def steps(
+    run: Annotated[
+        Path | None, typer.Option(help="A run or model folder of a plastic-lm; by default the newest run.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What to read.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - ."),
+    ] = None,
+    generate: Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
+    ] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer, from 0; fast ones take one step.")] = None,
+    rtol: Annotated[float, typer.Option(min=0, help="The solver's relative tolerance.")] = 1e-3,
+    save: Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines: one a token, then a summary.")] = False,
+    screenshot: Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")] = None,
+) -> None:
+    """How many steps an adaptive solver takes at each token, and whether hard tokens get more. Piped: numbers.
+
+    Example: las viz steps --data gps --rtol 1e-4
+    """
+    from lasmlx.apps import viz_steps
+    from lasmlx.apps.runs import find_model
+    from lasmlx.apps.terminal import stderr
+    from lasmlx.apps.viz_input import read_input
+    from lasmlx.data import tokenizer_of
+    from lasmlx.ops import Adaptive
+    from lasmlx.viz import MOST_BYTES, expect_steps, steps_figure, trace_steps
+
+    target = Target(save, force, json, screenshot)
+    console = target.console()
+    model, folder = find_model(run)
+    expect_steps(model)
+    tokenizer, fits = tokenizer_of(model.config, folder), target.fitting_bytes(console)
+    asked: Any = {"text": text, "data": data, "generate": generate, "count": count}
+    source = read_input(model, folder, **asked, fits=fits, most=MOST_BYTES, tokenizer=tokenizer)
+    with stderr().status("solving"):
+        whole = trace_steps(model, source.data, tokenizer, Adaptive(rtol=rtol))
+    trace = whole if layer is None else whole.only(layer)
+    label = f"{source.label}; rtol {rtol:g}"
+    _hand_over(console, trace, _title(model, folder, trace, label), (viz_steps.show, steps_figure), target)
+
+
+@app.command()
 def wiring(
     kind: Annotated[str, typer.Argument(help="auto-ncp, full or random.")] = "auto-ncp",
     inputs: Annotated[int, typer.Option(min=1, help="Sensory neurons.")] = 8,
@@ -152,7 +247,7 @@ def wiring(
 
 def _hand_over(
     console: Console,
-    trace: DtTrace | TauTrace,
+    trace: DtTrace | TauTrace | HebbTrace | StepsTrace,
     title: str,
     pictures: tuple[Callable[..., None], Callable[..., Any]],
     target: Target,
@@ -176,6 +271,11 @@ def _hand_over(
         page(console, trace, title)
 
 
-def _words(model: Any, trace: DtTrace | TauTrace, count: int) -> str:
+def _words(model: Any, trace: LayerTrace, count: int) -> str:
     which = f"layer {trace.layers[0]} of {count}" if len(trace.layers) < count else f"{count} layer{'s' * (count > 1)}"
     return f"{model.config.model_type}, {which} with {trace.values.shape[2]} {trace.units}"
+
+
+def _title(model: Any, folder: Path, trace: TokenTrace, label: str) -> str:
+    config, of = model.config, f"layer{'s' * (len(trace.layers) > 1)} {', '.join(map(str, trace.layers))}"
+    return f"{folder.name}: {config.model_type}, rule {config.rule}, {of} of {len(model.cells)}; {label}"

@@ -27,7 +27,7 @@ from lasmlx.viz import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lasmlx.viz import DtTrace, LayerTrace
+    from lasmlx.viz import DtTrace, LayerTrace, TokenTrace
     from lasmlx.viz.scale import Ramp
 
 LEVELS = 24  # colours
@@ -48,11 +48,18 @@ def heading(title: str, legend: Text, width: int) -> list[Text]:
 
 def coloured_text(trace: LayerTrace, width: int, coloured: bool) -> list[Text]:
     """The bytes on the colours of their mean; without colours, a bar under each says it."""
-    signs, share = _exact(byte_signs(trace.data)), trace.scale(trace.mean).share(trace.mean)
-    styles = [_on(level) for level in _levels(share, LEVELS)]
-    rows = text_rows(trace.data, width)
+    return coloured_bytes(trace.data, trace.scale(trace.mean).share(trace.mean), width, coloured)
+
+
+def coloured_bytes(
+    data: bytes, share: NDArray[Any], width: int, coloured: bool, ramp: Ramp = SPEED, most: int = MOST_ROWS
+) -> list[Text]:
+    """Bytes on the colours of their share, at most so many rows of them; without colours, a bar under each."""
+    signs = _exact(byte_signs(data))
+    styles = [_on(level, ramp) for level in _levels(share, LEVELS)]
+    rows = text_rows(data, width)
     lines = []
-    for row in rows[:MOST_ROWS]:
+    for row in rows[:most]:
         line, bars = Text(), Text()
         for k, (start, stop) in enumerate(row):
             for part in (line, bars):
@@ -63,8 +70,8 @@ def coloured_text(trace: LayerTrace, width: int, coloured: bool) -> list[Text]:
                 line.append(signs[i], styles[i] if coloured else None)
             bars.append("".join(BARS[1 + level] for level in _levels(share[start:stop], 8)))
         lines += [line] if coloured else [line, bars]
-    if len(rows) > MOST_ROWS:
-        lines.append(Text(f"… and {len(trace.data) - rows[MOST_ROWS][0][0]:,} bytes more", "dim"))
+    if len(rows) > most:
+        lines.append(Text(f"… and {len(data) - rows[most][0][0]:,} bytes more", "dim"))
     return lines
 
 
@@ -85,7 +92,7 @@ def heat_row(share: NDArray[Any], edges: NDArray[Any], columns: int, coloured: b
     return _halves(share[at], ramp) if coloured else _shades(share[at])
 
 
-def time_axis(trace: LayerTrace, gutter: int, width: int) -> list[Text]:
+def time_axis(trace: LayerTrace | TokenTrace, gutter: int, width: int) -> list[Text]:
     """The time axis below rows that begin at ``gutter`` and end at ``width``."""
     columns = width - gutter
     places, labels = zip(*trace.ticks(most=max(2, columns // 10)), strict=True)
@@ -149,6 +156,12 @@ def scale_legend(scale: Scale, coloured: bool, bars: bool = False) -> Text:
     return Text.assemble(f"slow {slow} {unit} ", cells, f" {fast} {unit} fast")
 
 
+def amount_legend(scale: Scale, coloured: bool, ramp: Ramp) -> Text:
+    """``least 0.31 <ramp> 2.5 most``, for text."""
+    low, high = (three_digits(end) for end in (scale.low, scale.high))
+    return Text.assemble(f"least {low} ", ramp_cells(coloured, bars=True, ramp=ramp), f" {high} most")
+
+
 def ramp_cells(coloured: bool, bars: bool = False, ramp: Ramp = SPEED) -> Text:
     """From 0 to 1 in whatever stands for it."""
     return _halves(np.linspace(0, 1, LEVELS), ramp) if coloured else Text(BARS[1:] if bars else SHADES)
@@ -178,8 +191,8 @@ def _levels(share: NDArray[Any], count: int) -> list[int]:
 
 
 @cache
-def _on(level: int) -> Style:
-    ground = colour(level / (LEVELS - 1))
+def _on(level: int, ramp: Ramp) -> Style:
+    ground = colour(level / (LEVELS - 1), ramp)
     return Style(color=_rgb(ink(ground)), bgcolor=_rgb(ground))
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from lasmlx.data import Tokenizer
 
 
 class Input(NamedTuple):
@@ -25,12 +28,14 @@ def read_input(
     count: int | None,
     fits: int,
     most: int,
+    tokenizer: Tokenizer | None = None,
 ) -> Input:
     """The bytes of the one source that was given; with none, held-out bytes of what the model was trained on.
 
     Args:
         count: how many bytes of data; None takes ``fits``.
         most: how many bytes a trace of ``model`` may have.
+        tokenizer: that of a model which reads tokens.
 
     Raises:
         ValueError: several sources, an empty one, or too many bytes.
@@ -49,16 +54,16 @@ def read_input(
             raise ValueError('--text is empty; expected at least a byte, as in --text "Call me Ishmael."')
         return Input(os.fsencode(text), f"{len(os.fsencode(text))} bytes of --text")
     if generate is not None:
-        return _generated(model, generate)
+        return _generated(model, generate, tokenizer)
     if data is not None:
         return _held_out(data, count or fits)
     return _of_training(folder, count or fits)
 
 
-def _generated(model: Any, count: int) -> Input:
+def _generated(model: Any, count: int, tokenizer: Tokenizer | None) -> Input:
     from lasmlx.stream import generate
 
-    return Input(bytes(generate(model, bytes=count)), f"{count} bytes of its own making")
+    return Input(bytes(generate(model, bytes=count, tokenizer=tokenizer)), f"{count} bytes of its own making")
 
 
 def _held_out(specs: str | Sequence[str], count: int) -> Input:

@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lasmlx.viz import DtTrace, LayerTrace
+from lasmlx.viz import DtTrace, HebbTrace, StepsTrace, readable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lasmlx.viz import TauTrace
+    from lasmlx.viz import LayerTrace, TauTrace, TokenTrace
 
+LISTED = 10  # synapses or tokens that stand out
 Columns = dict[str, "NDArray[Any]"]  # (t,), or a row a layer (layers, t)
 
 
-def write(trace: DtTrace | TauTrace, *, as_json: bool, facts: dict[str, Any] | None = None) -> None:
-    """A line an element to standard output: its index, mean time and that of each layer, in seconds.
+def write(
+    trace: DtTrace | TauTrace | HebbTrace | StepsTrace, *, as_json: bool, facts: dict[str, Any] | None = None
+) -> None:
+    """A line an element to standard output: its index, what was measured, and that of each layer.
 
     Args:
         facts: what else the summary says, as JSON.
     """
-    columns = _of_dt(trace) if isinstance(trace, DtTrace) else _of_tau(trace)
+    columns, summary = _columns(trace)
     if not as_json:
         for line in _table(trace, columns):
             print(*line, sep="\t")
         return
-    for i in range(trace.values.shape[1]):
+    for i in range(len(columns["index"])):
         print(json.dumps({name: _number(values[..., i]) for name, values in columns.items()}))
-    layers = [{name: _number(np.asarray(v)) for name, v in dataclasses.asdict(s).items()} for s in trace.summary()]
+    layers = [_entries(dataclasses.asdict(layer)) for layer in trace.summary()]
+    print(json.dumps(summary | {"layers": layers} | (facts or {})))
+
+
+def _columns(trace: DtTrace | TauTrace | HebbTrace | StepsTrace) -> tuple[Columns, dict[str, Any]]:
+    """The columns, and how a summary begins."""
+    if isinstance(trace, HebbTrace | StepsTrace):
+        columns, found = _of_hebb(trace) if isinstance(trace, HebbTrace) else _of_steps(trace)
+        return _of_tokens(trace) | columns, {"bytes": len(trace.data), "tokens": int(trace.edges[-1])} | found
     bounds = None if trace.bounds is None else [*trace.bounds, None][:2]
     size = "elements" if trace.data is None else "bytes"
-    print(json.dumps({size: trace.values.shape[1], "bounds_s": bounds, "layers": layers} | (facts or {})))
+    columns = _of_dt(trace) if isinstance(trace, DtTrace) else _of_tau(trace)
+    return columns, {size: trace.values.shape[1], "bounds_s": bounds}
 
 
 def _of_dt(trace: DtTrace) -> Columns:
@@ -50,7 +63,36 @@ def _of_tau(trace: TauTrace) -> Columns:
     return columns | {"tau_s": trace.mean, "layers_s": trace.layer_mean, "layers_p5_s": p5, "layers_p95_s": p95}
 
 
-def _table(trace: LayerTrace, columns: Columns) -> list[list[Any]]:
+def _of_tokens(trace: TokenTrace) -> Columns:
+    """What an element is: the byte of a model that reads bytes, else the first token and how much it stands for."""
+    index = trace.edges[:-1]
+    if trace.element == "byte":
+        return {"index": index, "byte": np.frombuffer(trace.data, np.uint8)}
+    return {"index": index, "tokens": np.diff(trace.edges), "bytes": trace.lengths}
+
+
+def _of_hebb(trace: HebbTrace) -> tuple[Columns, dict[str, Any]]:
+    moved = [_entries(synapse._asdict()) for synapse in trace.most_moved(LISTED)]
+    columns = {"change": trace.change, "layers_norm": trace.norms, "layers_change": trace.moved}
+    return columns, {"synapses": moved}
+
+
+def _of_steps(trace: StepsTrace) -> tuple[Columns, dict[str, Any]]:
+    found = _entries({"rtol": trace.rtol, "correlation": trace.correlation, "chance": trace.chance})
+    quarters = [_entries(quarter._asdict()) for quarter in trace.quarters()]
+    hardest = [
+        _entries({"index": token.position, "token": readable(token.token), "steps": token.steps, "bits": token.bits})
+        for token in trace.hardest(LISTED)
+    ]
+    columns = {"bits": trace.surprise, "steps": trace.mean, "layers_steps": trace.steps}
+    return columns, found | {"verdict": trace.verdict(), "quarters": quarters, "hardest": hardest}
+
+
+def _entries(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: v if isinstance(v, str) else _number(np.asarray(v)) for name, v in values.items()}
+
+
+def _table(trace: LayerTrace | TokenTrace, columns: Columns) -> list[list[Any]]:
     names, series = [], []
     for name, values in columns.items():
         names += [name] if values.ndim == 1 else [name.replace("layers", f"layer{i}") for i in trace.layers]
@@ -62,4 +104,6 @@ def _table(trace: LayerTrace, columns: Columns) -> list[list[Any]]:
 def _number(value: NDArray[Any]) -> Any:
     if value.ndim:
         return [_number(v) for v in value]
-    return int(value) if value.dtype.kind in "iu" else float(f"{value:.6g}")
+    if value.dtype.kind in "iu":
+        return int(value)
+    return float(f"{value:.6g}") if math.isfinite(value) else None

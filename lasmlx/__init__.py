@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from lasmlx.models import LASConfig as LASConfig
     from lasmlx.models import MambaConfig as MambaConfig
     from lasmlx.models import MambaLM as MambaLM
+    from lasmlx.models import PlasticLM as PlasticLM
+    from lasmlx.models import PlasticLMConfig as PlasticLMConfig
     from lasmlx.models import load as load
     from lasmlx.models import make_model as make_model
     from lasmlx.ops import causal_conv1d as causal_conv1d
+    from lasmlx.ops import plastic_scan as plastic_scan
     from lasmlx.ops import selective_scan as selective_scan
     from lasmlx.stream import NativeModel as NativeModel
     from lasmlx.stream import generate as generate  # type: ignore[no-redef]
@@ -28,12 +31,15 @@ _HOME = {
     "MambaConfig": "lasmlx.models",
     "MambaLM": "lasmlx.models",
     "NativeModel": "lasmlx.stream",
+    "PlasticLM": "lasmlx.models",
+    "PlasticLMConfig": "lasmlx.models",
     "TrainConfig": "lasmlx.train",
     "causal_conv1d": "lasmlx.ops",
     "generate": "lasmlx.stream",
     "load": "lasmlx.models",
     "load_corpus": "lasmlx.data",
     "make_model": "lasmlx.models",
+    "plastic_scan": "lasmlx.ops",
     "selective_scan": "lasmlx.ops",
 }
 _PACKAGES = ("benchmark", "data", "layers", "models", "ops", "stream", "train", "viz")

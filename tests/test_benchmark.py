@@ -17,6 +17,7 @@ from lasmlx.benchmark import (
     Note,
     ParityError,
     PeerError,
+    PlasticRow,
     ScanRow,
     SequenceRow,
     StepRow,
@@ -25,8 +26,11 @@ from lasmlx.benchmark import (
     check_parity,
     machine,
     measure,
+    measure_blocks,
     measure_latency,
     measure_ltc,
+    measure_plastic,
+    measure_plastic_liquid,
     measure_scan,
     measure_sequences,
     measure_step,
@@ -34,6 +38,7 @@ from lasmlx.benchmark import (
     measure_training,
     open_peers,
     peers,
+    plastic,
     provenance,
     relative_error,
     scan,
@@ -41,7 +46,7 @@ from lasmlx.benchmark import (
 )
 from lasmlx.data import SequenceData, SequenceSet
 from lasmlx.models import LASConfig
-from lasmlx.ops import selective_scan
+from lasmlx.ops import plastic_scan, selective_scan
 from lasmlx.train import TrainConfig
 
 SHAPE = (2, 37, 5, 3)
@@ -268,6 +273,50 @@ def test_ltc_rows_are_checked_before_they_are_timed() -> None:
     assert all(r.error <= 2e-5 for r in rows) and rows[0].ratio_forward == 1
     with pytest.raises(ValueError, match=r"shape is \(2, 3, 0, 5\), expected b, t, inputs, units"):
         list(measure_ltc((2, 3, 0, 5)))
+
+
+@pytest.mark.parametrize(
+    ("measured", "shape"), [(measure_plastic, (2, 50, 2, 3, 5)), (measure_plastic_liquid, (2, 50, 4, 3))]
+)
+def test_plastic_rows_are_of_every_rule(measured: Any, shape: Any) -> None:
+    records = list(measured(shape, repeats=1, budget_seconds=0))
+    found = rows(records, PlasticRow)
+    assert [(row.rule, row.impl) for row in found[::2]] == [(rule, "lasmlx auto") for rule in ("hebb", "oja", "delta")]
+    for kernel, loop in zip(found[::2], found[1::2], strict=True):
+        assert (kernel.elements, loop.elements) == (50, 48) and loop.traces_mb == pytest.approx(kernel.traces_mb * 0.96)
+        assert 0 < kernel.error < plastic.TOLERANCE and kernel.peak_mb > 0 and loop.peak_mb > 0
+        medians = loop.forward.median / 48, kernel.forward.median / 50
+        assert loop.ratio_forward == pytest.approx(medians[0] / medians[1])
+    assert len(rows(records, Note)) == 1
+
+
+def test_traces_of_a_liquid_layer_are_of_its_inputs_and_itself() -> None:
+    first = next(r for r in measure_plastic_liquid((2, 3, 4, 5), repeats=1) if isinstance(r, PlasticRow))
+    assert first.traces_mb == pytest.approx(4e-6 * 2 * 3 * 4 * (4 + 5))
+
+
+def test_blocks_beside_one_by_one() -> None:
+    found = rows(measure_blocks((1, 9, 3, 2, 5), blocks=[4, 9], repeats=1, budget_seconds=0), PlasticRow)
+    assert [(row.rule, row.impl) for row in found] == [
+        (rule, impl) for rule in ("hebb", "delta") for impl in ("one by one", "blocks of 4", "blocks of 9")
+    ]
+    assert {row.elements for row in found} == {9} and all(row.error < plastic.TOLERANCE for row in found)
+
+
+@pytest.mark.parametrize("measured", [measure_plastic, measure_blocks])
+def test_plastic_shape_is_named(measured: Any) -> None:
+    with pytest.raises(ValueError, match=r"shape is \(1, 2, 0, 4, 5\), expected b, t, g, m, n, each at least 1"):
+        list(measured((1, 2, 0, 4, 5)))
+
+
+def test_no_plastic_number_without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(**arrays: Any) -> Any:
+        y, last = plastic_scan(**arrays)
+        return (y, last) if arrays["impl"] == "reference" else (y * 1.001, last)
+
+    monkeypatch.setattr(plastic, "plastic_scan", wrong)
+    with pytest.raises(ParityError, match="the loop, hebb disagree: y is off"):
+        list(measure_plastic((1, 5, 1, 2, 3)))
 
 
 def test_sequence_rows_have_a_score_a_seed() -> None:

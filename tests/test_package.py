@@ -19,12 +19,15 @@ def test_public_names_are_pinned() -> None:
         "MambaConfig",
         "MambaLM",
         "NativeModel",
+        "PlasticLM",
+        "PlasticLMConfig",
         "TrainConfig",
         "causal_conv1d",
         "generate",
         "load",
         "load_corpus",
         "make_model",
+        "plastic_scan",
         "selective_scan",
     ]
     for name in lasmlx.__all__:

@@ -6,9 +6,11 @@ from lasmlx.benchmark.liquid import LTCRow, measure_ltc
 from lasmlx.benchmark.machine import Provenance, provenance
 from lasmlx.benchmark.parity import ParityError, check_parity, relative_error
 from lasmlx.benchmark.peers import PeerError, Peers, open_peers
+from lasmlx.benchmark.plastic import PlasticRow, measure_blocks, measure_plastic, measure_plastic_liquid
 from lasmlx.benchmark.records import Note, Row, Stage
 from lasmlx.benchmark.scan import ScanRow, measure_scan
 from lasmlx.benchmark.sequences import SequenceRow, measure_sequences
+from lasmlx.benchmark.soak import SoakRow, measure_soak
 from lasmlx.benchmark.step import StepRow, measure_step
 from lasmlx.benchmark.timer import Timing, measure, measure_together
 from lasmlx.benchmark.training import TrainRow, measure_training
@@ -22,22 +24,28 @@ __all__ = [
     "ParityError",
     "PeerError",
     "Peers",
+    "PlasticRow",
     "Provenance",
     "Row",
     "ScanRow",
     "SequenceRow",
+    "SoakRow",
     "Stage",
     "StepRow",
     "Timing",
     "TrainRow",
     "check_parity",
     "measure",
+    "measure_blocks",
     "measure_chip",
     "measure_kernel",
     "measure_latency",
     "measure_ltc",
+    "measure_plastic",
+    "measure_plastic_liquid",
     "measure_scan",
     "measure_sequences",
+    "measure_soak",
     "measure_step",
     "measure_together",
     "measure_training",

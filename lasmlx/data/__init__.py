@@ -1,26 +1,36 @@
-"""Byte sources, the corpora that ship, and batches. Knows no model."""
+"""Byte sources, the corpora that ship, tokenizers, and batches. Knows no model."""
 
 from lasmlx.data.corpus import Corpus
 from lasmlx.data.errors import DataError
 from lasmlx.data.evaluation import EvalBatch, eval_windows
 from lasmlx.data.file_bytes import FileBytes
+from lasmlx.data.files import FileError
 from lasmlx.data.load import load_corpus
+from lasmlx.data.sentences import train_sentencepiece
 from lasmlx.data.sequences import SequenceData, SequenceSet, load_sequences, names_sequences
 from lasmlx.data.shipped import CorpusCard, compressor_bits, corpus_names, describe_corpora
-from lasmlx.data.source import ByteArray, ByteSource
+from lasmlx.data.source import ByteArray, ByteSource, Source
+from lasmlx.data.tokenizer import BYTES, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_of
+from lasmlx.data.tokens import TokenSource, tokens_of
 from lasmlx.data.windows import Batch, Windows
 
 __all__ = [
+    "BYTES",
     "Batch",
     "ByteArray",
     "ByteSource",
+    "ByteTokenizer",
     "Corpus",
     "CorpusCard",
     "DataError",
     "EvalBatch",
     "FileBytes",
+    "FileError",
     "SequenceData",
     "SequenceSet",
+    "Source",
+    "TokenSource",
+    "Tokenizer",
     "Windows",
     "compressor_bits",
     "corpus_names",
@@ -28,5 +38,9 @@ __all__ = [
     "eval_windows",
     "load_corpus",
     "load_sequences",
+    "load_tokenizer",
     "names_sequences",
+    "tokenizer_of",
+    "tokens_of",
+    "train_sentencepiece",
 ]

@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -6,6 +7,21 @@ import numpy.typing as npt
 from lasmlx.data.file_bytes import FileBytes
 
 ByteArray = npt.NDArray[np.uint8]
+Elements = npt.NDArray[Any]
+
+
+class Source(Protocol):
+    """What windows are cut from: bytes, or tokens that each stand for some."""
+
+    unit: str  # of an element
+    bytes_each: float  # the mean over the elements
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, span: slice, /) -> Elements: ...
+
+    def bytes_of(self, elements: Elements, /) -> int:
+        """How many bytes these elements stand for."""
 
 
 class ByteSource:
@@ -17,6 +33,8 @@ class ByteSource:
         documents: pairs of a name and its bytes: a uint8 array `(size,)`, a `np.memmap`, or a `FileBytes`.
             Documents without bytes are left out.
     """
+
+    unit, bytes_each = "bytes", 1.0
 
     def __init__(self, documents: Iterable[tuple[str, ByteArray | FileBytes]]) -> None:
         kept = [(name, _read_only(data)) for name, data in documents if len(data)]
@@ -59,6 +77,10 @@ class ByteSource:
         joined = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         joined.flags.writeable = False
         return joined
+
+    def bytes_of(self, elements: Elements) -> int:
+        """One each."""
+        return elements.size
 
     def split(self, numerator: int, denominator: int) -> tuple["ByteSource", "ByteSource"]:
         """Cut every document at byte `size * numerator // denominator`: (all the heads, all the tails)."""

@@ -1,4 +1,4 @@
-"""Windows of training bytes."""
+"""Windows of training bytes, or tokens."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from functools import cached_property
 import numpy as np
 
 from lasmlx.data.errors import DataError
-from lasmlx.data.source import ByteArray, ByteSource
+from lasmlx.data.source import Elements, Source
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of windows: `y[i, k]` is the byte after `x[i, k]`."""
+    """A batch of windows: `y[i, k]` is the element after `x[i, k]`."""
 
-    x: ByteArray  # (b, t)
-    y: ByteArray  # (b, t)
+    x: Elements  # (b, t)
+    y: Elements  # (b, t)
     fresh: bool  # the lanes start again here: begin from the initial state
 
 
@@ -23,23 +23,23 @@ class Batch:
 class Windows:
     """Training windows as a pure function of the step, so that a resumed run needs no stored position.
 
-    The bytes are cut into stretches of `stretch` windows of t bytes. Each epoch visits all stretches once, b at a time,
-    in an order drawn from (seed, epoch), and moves their starts by a draw of its own. Lane i of step k + 1 begins where
-    lane i of step k ended, so a recurrent state can be carried until `fresh` says that new stretches begin.
-    `stretch` is shortened so that the stretches come out even; a stretch of one window is plain shuffling.
+    The elements (bytes or tokens) are cut into stretches of `stretch` windows of t. Each epoch visits all stretches
+    once, b at a time, in an order drawn from (seed, epoch), and moves their starts by a draw of its own. Lane i of step
+    k + 1 begins where lane i of step k ended, so a recurrent state can be carried until `fresh` says that new stretches
+    begin. `stretch` is shortened so that the stretches come out even; a stretch of one window is plain shuffling.
 
     Args:
-        source: the bytes, `(size,)`.
+        source: the elements, `(size,)`.
         batch_size: lanes, b.
-        seq_len: bytes a window, t.
+        seq_len: elements a window, t.
         seed: of the order and the starts.
         stretch: windows in a row, about.
 
     Raises:
-        DataError: the source is shorter than one window for each lane, `b t + 1` bytes.
+        DataError: the source is shorter than one window for each lane, `b t + 1`.
     """
 
-    source: ByteSource
+    source: Source
     batch_size: int
     seq_len: int
     seed: int
@@ -49,15 +49,15 @@ class Windows:
         check_sizes(self.batch_size, self.seq_len)
         if self.stretch < 1:
             raise DataError(f"the windows in a row are {self.stretch}, expected 1 or more.")
-        size, needed = len(self.source), self.bytes_per_step + 1
+        size, needed, unit = len(self.source), self.elements_per_step + 1, self.source.unit
         if size < needed:
             raise DataError(
-                f"the training data has {size} bytes, but {self.batch_size} windows of {self.seq_len} bytes need "
+                f"the training data has {size} {unit}, but {self.batch_size} windows of {self.seq_len} {unit} need "
                 f"{needed}: {_lower(size, self.batch_size, self.seq_len)}give more data."
             )
 
     @property
-    def bytes_per_step(self) -> int:
+    def elements_per_step(self) -> int:
         return self.batch_size * self.seq_len
 
     @property
@@ -67,22 +67,22 @@ class Windows:
     @cached_property
     def _rounds(self) -> int:
         """Times b stretches an epoch: near the length asked for, and such that little is left over."""
-        windows = (len(self.source) - 1) // self.bytes_per_step
+        windows = (len(self.source) - 1) // self.elements_per_step
         asked = max(1, round(windows / self.stretch))
         near = range(max(1, asked - min(asked // 4, 64)), min(windows, asked + min(asked // 4, 64)) + 1)
         return min(near, key=lambda rounds: (windows % rounds, abs(rounds - asked)))
 
     @property
     def _windows_in_a_row(self) -> int:
-        return (len(self.source) - 1) // (self.bytes_per_step * self._rounds)
+        return (len(self.source) - 1) // (self.elements_per_step * self._rounds)
 
     def batch(self, step: int) -> Batch:
-        """Args: step, from 0. Returns: the step's batch, x and y uint8 `(b, t)`. Raises: ValueError if step < 0."""
+        """Args: step, from 0. Returns: the step's batch, x and y `(b, t)`. Raises: ValueError if step < 0."""
         if step < 0:
             raise ValueError(f"Windows.batch: step is {step}, expected 0 or more.")
         epoch, within = divmod(step, self.steps_per_epoch)
         turn, k = divmod(within, self._windows_in_a_row)
-        room = len(self.source) - 1 - self.steps_per_epoch * self.bytes_per_step
+        room = len(self.source) - 1 - self.steps_per_epoch * self.elements_per_step
         stretches = self._rounds * self.batch_size
         offset, a, c = _draw(self.seed, epoch, room, stretches)
         lanes = [(a * i + c) % stretches for i in range(turn * self.batch_size, (turn + 1) * self.batch_size)]
@@ -92,7 +92,7 @@ class Windows:
 
 
 def _draw(seed: int, epoch: int, room: int, stretches: int) -> tuple[int, int, int]:
-    """An epoch's offset, within the bytes left over, and its order: stretch (a i + c) mod stretches comes i-th.
+    """An epoch's offset, within what is left over, and its order: stretch (a i + c) mod stretches comes i-th.
 
     With a and the number of stretches coprime every stretch comes once, in constant memory for any file; neighbours in
     time are far apart in the file. Raw bits, so that every machine and NumPy draws the same.

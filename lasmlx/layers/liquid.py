@@ -35,8 +35,8 @@ class BoundedTau(nn.Module):
         super().__init__()
         if not 0 < low < high:
             raise ValueError(f"BoundedTau: low is {low} and high {high}, expected 0 < low < high.")
-        self.W = _uniform(hidden, inputs)
-        self.V = _uniform(hidden, hidden)
+        self.W = uniform(hidden, inputs)
+        self.V = uniform(hidden, hidden)
         share = (log_uniform(low, high, hidden, margin=0.02) - low) / (high - low)
         self.b = mx.log(share) - mx.log(1 - share)
         self._bounds = (low, high)
@@ -61,10 +61,10 @@ class SoftTau(nn.Module):
         super().__init__()
         if not 0 < low < high:
             raise ValueError(f"SoftTau: low is {low} and high {high}, expected 0 < low < high.")
-        self.W = _uniform(units, inputs)
-        self.V = _uniform(units, hidden)
+        self.W = uniform(units, inputs)
+        self.V = uniform(units, hidden)
         self.b = mx.zeros((units,))
-        self.V2 = _uniform(hidden, units)
+        self.V2 = uniform(hidden, units)
         self.b2 = _inverse_softplus(log_uniform(low, high, hidden, margin=0.02) - low)
         self._low = low
 
@@ -89,8 +89,8 @@ class LiquidCell(nn.Module):
     ) -> None:
         super().__init__()
         _check_solver("LiquidCell", solver, substeps)
-        self.W = _uniform(hidden, inputs)
-        self.U = _uniform(hidden, hidden)
+        self.W = uniform(hidden, inputs)
+        self.U = uniform(hidden, hidden)
         self.b = mx.zeros((hidden,))
         self.tau = tau
         self._solver, self._substeps = solver, substeps
@@ -111,7 +111,7 @@ class LiquidCell(nn.Module):
         Raises:
             ValueError: a shape is not as above, or x or dt is not finite; SolverError: see :class:`Adaptive`.
         """
-        y, last, _ = self._scan(x, state, dt, mask)
+        y, last, _ = self._scan(x, state, dt, mask, self._solver)
         return y, last
 
     def traced(
@@ -122,20 +122,30 @@ class LiquidCell(nn.Module):
         return y, last, liquid_tau_along(self.tau(present(x, mask)), y, state)
 
     def counted(
-        self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
+        self,
+        x: mx.array,
+        state: mx.array | None = None,
+        *,
+        dt: Any = 1.0,
+        mask: mx.array | None = None,
+        adaptive: Adaptive | None = None,
     ) -> tuple[mx.array, mx.array, mx.array]:
-        """As calling, with the solver's steps (b, t) for each element beside."""
-        y, last, steps = self._scan(x, state, dt, mask)
+        """As calling, with the solver's steps (b, t) for each element beside.
+
+        Args:
+            adaptive: solve so instead.
+        """
+        y, last, steps = self._scan(x, state, dt, mask, adaptive or self._solver)
         return y, last, fixed_steps(x, dt, mask, self._substeps) if steps is None else steps
 
     def _scan(
-        self, x: mx.array, state: mx.array | None, dt: Any, mask: mx.array | None
+        self, x: mx.array, state: mx.array | None, dt: Any, mask: mx.array | None, solver: Solver | Adaptive
     ) -> tuple[mx.array, mx.array, mx.array | None]:
         x = checked_input("LiquidCell", x, self.W.shape[1], mask, dt)
         u, tau = x @ self.W.T + self.b, self.tau(x)
-        if isinstance(self._solver, Adaptive):
-            return adaptive_liquid_scan(u, self.U, tau, state, dt, mask=mask, adaptive=self._solver)
-        y, last = liquid_scan(u, self.U, tau, state, dt, mask=mask, solver=self._solver, substeps=self._substeps)
+        if isinstance(solver, Adaptive):
+            return adaptive_liquid_scan(u, self.U, tau, state, dt, mask=mask, adaptive=solver)
+        y, last = liquid_scan(u, self.U, tau, state, dt, mask=mask, solver=solver, substeps=self._substeps)
         return y, last, None
 
 
@@ -246,7 +256,7 @@ def _check_solver(cell: str, solver: Solver | Adaptive, substeps: int) -> None:
         check_solver(cell, solver, substeps)
 
 
-def _uniform(rows: int, columns: int) -> mx.array:
+def uniform(rows: int, columns: int) -> mx.array:
     return mx.random.uniform(-1, 1, (rows, columns)) * columns**-0.5
 
 

@@ -6,6 +6,7 @@ from lasmlx.models.files import FileError
 from lasmlx.models.las import LAS, LASConfig
 from lasmlx.models.mamba import MambaConfig, MambaLM
 from lasmlx.models.model import Model
+from lasmlx.models.plastic_lm import PlasticLM, PlasticLMConfig
 from lasmlx.models.registry import FAMILIES, config_from_dict, load, make_model
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "MambaConfig",
     "MambaLM",
     "Model",
+    "PlasticLM",
+    "PlasticLMConfig",
     "Trace",
     "config_from_dict",
     "load",

@@ -14,12 +14,14 @@ from lasmlx.models.lnn import LNNConfig, make_lnn
 from lasmlx.models.lstm import LSTMConfig, make_lstm
 from lasmlx.models.mamba import MambaConfig, MambaLM
 from lasmlx.models.model import CONFIG_FILE, WEIGHTS_FILE, Model
+from lasmlx.models.plastic_lm import PlasticLM, PlasticLMConfig
 
 FAMILIES: dict[str, tuple[type[Config], Any]] = {
     "las": (LASConfig, LAS),
     "lnn": (LNNConfig, make_lnn),
     "lstm": (LSTMConfig, make_lstm),
     "mamba": (MambaConfig, MambaLM),
+    "plastic-lm": (PlasticLMConfig, PlasticLM),
 }
 
 

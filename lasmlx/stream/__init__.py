@@ -2,6 +2,7 @@
 
 from lasmlx.stream.evaluate import Score, evaluate_native, stream_bits
 from lasmlx.stream.generate import Producer, generate, producer
+from lasmlx.stream.memory import Remembering, load_memory, save_memory
 from lasmlx.stream.native import NativeModel, Session, State, Weights, supported_isas
 from lasmlx.stream.pace import MAX_BAUD, MIN_BAUD, StreamReport, stream
 
@@ -10,6 +11,7 @@ __all__ = [
     "MIN_BAUD",
     "NativeModel",
     "Producer",
+    "Remembering",
     "Score",
     "Session",
     "State",
@@ -17,7 +19,9 @@ __all__ = [
     "Weights",
     "evaluate_native",
     "generate",
+    "load_memory",
     "producer",
+    "save_memory",
     "stream",
     "stream_bits",
     "supported_isas",

@@ -15,7 +15,7 @@ class TrainConfig:
 
     steps: int = 2000
     batch_size: int = 8
-    seq_len: int = 256  # bytes a window
+    seq_len: int = 256  # bytes a window; tokens, if the model reads those
     lr: float = 5e-3
     final_lr: float = 0.02  # share of lr at the last step
     warmup: int = 40  # steps

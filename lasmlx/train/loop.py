@@ -12,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_map, tree_map_with_path, tree_unflatten
 
-from lasmlx.data import Corpus, SequenceData
+from lasmlx.data import Corpus, DataError, SequenceData, Tokenizer, tokenizer_of
 from lasmlx.models import Model
 from lasmlx.models.tree import flat
 from lasmlx.train.compile import compile_step
@@ -20,14 +20,14 @@ from lasmlx.train.config import TrainConfig
 from lasmlx.train.optimizer import AdamW, schedule
 from lasmlx.train.records import CheckpointRecord, EndRecord, Record, StartRecord
 from lasmlx.train.run import Checkpoint, Run
-from lasmlx.train.task import Task, byte_loss, initial_byte_state, make_task
+from lasmlx.train.task import Task, initial_language_state, language_loss, make_task
 
 
 class Trainer:
     """A model, its optimizer and the state carried between batches; ``step`` moves them all by one batch.
 
     Args:
-        task: gives the loss and the carried state; absent, those of bytes.
+        task: gives the loss and the carried state; absent, those of text.
         compiled: through ``mx.compile`` (the default), or op by op, for tests.
     """
 
@@ -45,7 +45,7 @@ class Trainer:
         self._update = wrap(lambda gradients: self.optimizer.update(model, gradients), state)
 
     def step(self, *arrays: mx.array, fresh: bool) -> tuple[float, float]:
-        """One update from a batch, arrays of b accumulate rows: of bytes, windows and the windows a byte later.
+        """One update from a batch, arrays of b accumulate rows: of text, windows and the windows an element later.
 
         Args:
             fresh: the batch starts anew: forget the carried state.
@@ -69,10 +69,10 @@ class Trainer:
         return sum(loss.item() for loss in losses) / parts, self.optimizer.state["grad_norm"].item()
 
     def _loss(self, arrays: list[mx.array], state: Any) -> tuple[mx.array, Any]:
-        return (self._task.loss if self._task else byte_loss)(self.model, arrays, state)
+        return (self._task.loss if self._task else language_loss)(self.model, arrays, state)
 
     def _initial_state(self) -> list[Any]:
-        initial = self._task.initial_state if self._task else initial_byte_state
+        initial = self._task.initial_state if self._task else initial_language_state
         return [initial(self.model, self.config.batch_size) for _ in range(self.config.accumulate)]
 
     def arrays(self) -> dict[str, mx.array]:
@@ -109,24 +109,28 @@ def _assign(tree: dict[str, Any] | list[Any], values: Any) -> None:
 
 def train(
     model: Model,
-    data: Corpus | SequenceData,
+    data: Corpus | SequenceData | Task,
     config: TrainConfig,
     run: Run | None = None,
     *,
+    tokenizer: Tokenizer | None = None,
     resume: bool = False,
     stop: threading.Event | None = None,
 ) -> Iterator[Record]:
     """Train ``model`` in place, yielding records.
 
     Args:
+        data: to learn from, or the task made of it.
+        tokenizer: that of the model; found by its configuration, and in the run's folder, if absent.
         run: where checkpoints and metrics go; None keeps nothing.
         resume: continue from the run's last checkpoint; the steps that follow are bit for bit those of an unbroken run.
         stop: when set, the run ends after the step in hand, with a checkpoint.
 
     Raises:
-        DataError: the data is too short. FileError: a checkpoint is damaged or the disk full.
+        DataError: the data is too short, or the tokenizer another model's.
+        FileError: a checkpoint is damaged or the disk full.
     """
-    task = make_task(data, config)
+    task: Task = _task(model, data, config, tokenizer, run) if isinstance(data, Corpus | SequenceData) else data
     trainer = Trainer(model, config, task)
     done, best, began = 0, None, time.perf_counter()
     if resume and run is not None:
@@ -179,6 +183,18 @@ def train(
         if last or better or (config.save_every and done % config.save_every == 0):
             yield from save(done, better or best is None)
     yield end(done, "done")
+
+
+def _task(
+    model: Model, data: Corpus | SequenceData, config: TrainConfig, tokenizer: Tokenizer | None, run: Run | None
+) -> Task:
+    if isinstance(data, SequenceData):
+        return make_task(data, config)
+    tokenizer = tokenizer or tokenizer_of(model.config, run.path if run else None)
+    vocab = getattr(model.config, "vocab", 256)
+    if tokenizer.size != vocab:
+        raise DataError(f"the tokenizer has {tokenizer.size} tokens, the model {vocab}: give the model's own.")
+    return make_task(data, config, tokenizer)
 
 
 def _diverged(step: int, loss: float, run: Run | None) -> str:

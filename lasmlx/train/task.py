@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import mlx.core as mx
 import numpy as np
 
-from lasmlx.data import Corpus, DataError, SequenceData, SequenceSet, Windows
+from lasmlx.data import BYTES, Corpus, DataError, SequenceData, SequenceSet, Source, Tokenizer, Windows, tokens_of
 from lasmlx.ops import cross_entropy
 from lasmlx.train.config import TrainConfig
 from lasmlx.train.evaluate import evaluate
@@ -50,39 +51,49 @@ class Task(Protocol):
         """By which the best model is kept, lower is better; None keeps the last."""
 
 
-class ByteTask:
-    """Predict each byte from those before it; the state is carried through stretches of the corpus."""
+class LanguageTask:
+    """Predict each byte, or token, from those before it; the state is carried through stretches of the corpus.
+
+    The loss is a mean over tokens; what is reported is a mean over the bytes they stand for.
+    """
 
     unit = "bytes"
 
-    def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
+    def __init__(self, corpus: Corpus, config: TrainConfig, tokenizer: Tokenizer = BYTES) -> None:
         lanes = config.batch_size * config.accumulate
-        self._windows = Windows(corpus.train, lanes, config.seq_len, config.seed, config.carry)
-        self._corpus, self._config = corpus, config
+        self._source = tokens_of(corpus.train, tokenizer)
+        self._windows = Windows(self._source, lanes, config.seq_len, config.seed, config.carry)
+        self._corpus, self._config, self._tokenizer = corpus, config, tokenizer
+        self._bytes = self._windows.elements_per_step  # of the last batch
         self.size, self.steps_per_epoch = len(corpus.train), self._windows.steps_per_epoch
 
+    @cached_property
+    def _held_out(self) -> dict[str, Source]:
+        return {split: tokens_of(source, self._tokenizer) for split, source in self._corpus.held_out.items()}
+
     def batch(self, step: int) -> tuple[list[mx.array], bool]:
-        """Windows and the windows a byte later, (b accumulate, t)."""
+        """Windows and the windows an element later, (b accumulate, t)."""
         batch = self._windows.batch(step)
+        self._bytes = self._source.bytes_of(batch.y)
         return [mx.array(batch.x), mx.array(batch.y)], batch.fresh
 
     def initial_state(self, model: Any, b: int) -> Any:
-        """The model's state before the first byte."""
-        return initial_byte_state(model, b)
+        """The model's state before the first element."""
+        return initial_language_state(model, b)
 
     def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
-        """Nats a byte."""
-        return byte_loss(model, arrays, state)
+        """Nats an element."""
+        return language_loss(model, arrays, state)
 
     def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> StepRecord:
-        """In bits a byte."""
-        rate = self._config.batch_size * self._config.accumulate * self._config.seq_len / seconds
-        return StepRecord(step, loss, loss * BITS_PER_NAT, rate, lr, grad_norm)
+        """Of the last batch, in nats and bits a byte."""
+        loss *= self._windows.elements_per_step / self._bytes
+        return StepRecord(step, loss, loss * BITS_PER_NAT, self._bytes / seconds, lr, grad_norm)
 
     def evaluate(self, model: Any, step: int, last: bool) -> list[EvalRecord]:
         """A share of each split while training, all of it at the end."""
         most = None if last else self._config.eval_bytes
-        splits = self._corpus.held_out.items()
+        splits = self._held_out.items()
         return [evaluate(model, source, max_bytes=most, step=step, split=split) for split, source in splits]
 
     def score(self, records: list[EvalRecord]) -> float | None:
@@ -169,13 +180,13 @@ def _losses(y: mx.array, expected: mx.array) -> mx.array:
     return mx.square(y - expected).mean(-1) if expected.ndim == y.ndim else cross_entropy(y, expected)
 
 
-def initial_byte_state(model: Any, b: int) -> Any:
-    """The state before the first byte, for a batch of b."""
+def initial_language_state(model: Any, b: int) -> Any:
+    """The state before the first byte or token, for a batch of b."""
     return model.init_state(b)
 
 
-def byte_loss(model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
-    """Nats a byte of windows x and of y, a byte later, and the state after them."""
+def language_loss(model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+    """Nats an element of windows x and of y, an element later, and the state after them."""
     x, y = arrays
     logits, state = model(x, state)
     return cross_entropy(logits, y).mean(), state
@@ -187,13 +198,13 @@ def answers(model: Any, x: mx.array, dt: mx.array, mask: mx.array, lengths: mx.a
     return mx.take_along_axis(y, (lengths - 1)[:, None, None], 1)[:, 0]
 
 
-def make_task(data: Corpus | SequenceData, config: TrainConfig) -> Task:
-    """The task that goes with the data.
+def make_task(data: Corpus | SequenceData, config: TrainConfig, tokenizer: Tokenizer = BYTES) -> Task:
+    """The task that goes with the data; ``tokenizer`` is that of a model of text.
 
     Raises:
         DataError: there is too little of it.
     """
-    return SequenceTask(data, config) if isinstance(data, SequenceData) else ByteTask(data, config)
+    return SequenceTask(data, config) if isinstance(data, SequenceData) else LanguageTask(data, config, tokenizer)
 
 
 def _arrays(part: SequenceSet) -> list[mx.array]:

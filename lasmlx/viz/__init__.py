@@ -1,9 +1,13 @@
 """What to draw, as data: series, heat maps, histograms, colours. No terminal code."""
 
 from lasmlx.viz.dt import DtTrace, most_bytes, trace_dt
-from lasmlx.viz.figure import ages_figure, check_target, dt_figure, save_figure, tau_figure
+from lasmlx.viz.figure import ages_figure, dt_figure, tau_figure
+from lasmlx.viz.hebb import HebbTrace, Synapse, expect_traces, trace_hebb
+from lasmlx.viz.page import check_target, save_figure
+from lasmlx.viz.plastic_figure import hebb_figure, steps_figure
 from lasmlx.viz.scale import (
     LEVEL,
+    SIGNED,
     SPEED,
     LogScale,
     Scale,
@@ -15,41 +19,62 @@ from lasmlx.viz.scale import (
     three_digits,
     time_unit,
 )
+from lasmlx.viz.steps import HardToken, Quarter, StepsHistogram, StepsTrace, expect_steps, trace_steps
+from lasmlx.viz.tables import hardest_rows, readable, synapse_rows
 from lasmlx.viz.tau import HeatMap, TauTrace, most_elements, trace_tau
 from lasmlx.viz.text import DOT, byte_signs, text_columns, text_rows
+from lasmlx.viz.tokens import MOST_BYTES, TokenTrace
 from lasmlx.viz.trace import Histogram, LayerSummary, LayerTrace, Timeline, means_of_runs
 
 __all__ = [
     "DOT",
     "LEVEL",
+    "MOST_BYTES",
+    "SIGNED",
     "SPEED",
     "DtTrace",
+    "HardToken",
     "HeatMap",
+    "HebbTrace",
     "Histogram",
     "LayerSummary",
     "LayerTrace",
     "LogScale",
+    "Quarter",
     "Scale",
+    "StepsHistogram",
+    "StepsTrace",
+    "Synapse",
     "TauTrace",
     "Timeline",
+    "TokenTrace",
     "ages_figure",
     "byte_signs",
     "check_target",
     "colour",
     "dt_figure",
     "even_ticks",
+    "expect_steps",
+    "expect_traces",
+    "hardest_rows",
+    "hebb_figure",
     "ink",
     "log_ticks",
     "luminance",
     "means_of_runs",
     "most_bytes",
     "most_elements",
+    "readable",
     "save_figure",
+    "steps_figure",
+    "synapse_rows",
     "tau_figure",
     "text_columns",
     "text_rows",
     "three_digits",
     "time_unit",
     "trace_dt",
+    "trace_hebb",
+    "trace_steps",
     "trace_tau",
 ]

@@ -1,46 +1,20 @@
-"""A page of pictures for paper. Matplotlib is imported when it is needed."""
+"""Pictures for paper of times: dt, tau, and what is measured at several ages."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
-from lasmlx.models.files import write_atomically
 from lasmlx.viz.dt import DtTrace
-from lasmlx.viz.scale import LEVEL, Scale, colour, ink, log_ticks, three_digits, time_unit
+from lasmlx.viz.page import ACCENT, BAND, BOUND, COLUMNS, RC, bar, coloured_text, matplotlib, page, text_height
+from lasmlx.viz.scale import LEVEL, Scale, colour, log_ticks, three_digits, time_unit
 from lasmlx.viz.tau import TauTrace
-from lasmlx.viz.text import DOT, byte_signs, text_columns, text_rows
 from lasmlx.viz.trace import LayerTrace
 
-FORMATS = (".png", ".svg")
-WIDTH = 7.2  # inches, a page's text
-TEXT_COLUMNS = 80
-TEXT_ROWS = 12
 CURVES = 12  # channels drawn as curves; more are cells
-COLUMNS = 1200  # of a picture over time
 UNIT_ROWS = 48  # of a heat map, a layer
-ACCENT, BAND, BOUND = "#2f6db5", "#c9d8ea", "#b4541a"
-MONO = {"family": "DejaVu Sans Mono", "size": 6.5, "ha": "center", "va": "center"}
-LIKE = {"␊": "↵", "␍": "←", "␉": "→"}  # what the font has instead
-RC = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "lasmlx",
-}
 
 
 def dt_figure(trace: DtTrace, title: str = "") -> Any:
@@ -53,9 +27,9 @@ def dt_figure(trace: DtTrace, title: str = "") -> Any:
         ValueError: matplotlib is missing.
     """
     count = len(trace.layers)
-    heights = [_text_height(trace), 1.3, 0.8, max(0.5, 0.16 * count), max(1.2, 0.25 * count)]
-    with _matplotlib().rc_context(RC):
-        figure, axes = _page(heights, title)
+    heights = [text_height(trace.data), 1.3, 0.8, max(0.5, 0.16 * count), max(1.2, 0.25 * count)]
+    with matplotlib().rc_context(RC):
+        figure, axes = page(heights, title)
         _text(figure, axes[0], trace)
         _over_time(axes[1], trace)
         _mean(axes[2], trace)
@@ -75,10 +49,10 @@ def tau_figure(trace: TauTrace, title: str = "") -> Any:
     """
     count = len(trace.layers)
     channels = 0 if trace.x is None else trace.x.shape[1]
-    read = _text_height(trace) if trace.x is None else min(0.6 + 0.14 * channels, 2.4)
+    read = min(0.6 + 0.14 * channels, 2.4) if trace.data is None else text_height(trace.data)
     heights = [read, 1.3, 0.8, *[max(0.8, 1.8 / count)] * count, max(1.0, 0.4 * count)]
-    with _matplotlib().rc_context(RC):
-        figure, axes = _page(heights, title)
+    with matplotlib().rc_context(RC):
+        figure, axes = page(heights, title)
         if trace.x is None:
             _text(figure, axes[0], trace)
         else:
@@ -103,8 +77,8 @@ def ages_figure(
     Raises:
         ValueError: matplotlib is missing.
     """
-    with _matplotlib().rc_context(RC):
-        figure, axes = _page([2.6], title)
+    with matplotlib().rc_context(RC):
+        figure, axes = page([2.6], title)
         axes[0].errorbar(
             ages, mean, sd, marker="o", markersize=3.5, capsize=2.5, lw=1.2, color=ACCENT, label="analog part"
         )
@@ -117,72 +91,10 @@ def ages_figure(
     return figure
 
 
-def save_figure(figure: Any, path: Path, *, overwrite: bool = False) -> None:
-    """Write a figure as PNG or SVG, whole or not at all.
-
-    Raises:
-        ValueError: the suffix is neither, or the file exists. FileError: it cannot be written.
-    """
-    check_target(path, overwrite=overwrite)
-    buffer = io.BytesIO()
-    with _matplotlib().rc_context(RC):
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-        figure.savefig(buffer, format=path.suffix.lower()[1:], metadata=metadata)
-    write_atomically(path, buffer.getvalue())
-
-
-def check_target(path: Path, *, overwrite: bool = False) -> None:
-    """Whether a figure may be written to ``path``.
-
-    Raises:
-        ValueError: the suffix is no format, the file exists, or matplotlib is missing.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"a figure is saved as {' or '.join(FORMATS)}, got {str(path)!r}.")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise ValueError(f"{path} exists already: remove it, give another name, or add --force.")
-    _matplotlib()
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise ValueError("saving a figure needs matplotlib: pip install 'lasmlx[plot]'") from None
-    return matplotlib
-
-
-def _page(heights: list[float], title: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout: Any = ConstrainedLayoutEngine(hspace=0.01, h_pad=0.06)
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.52 * len(heights)), dpi=200, layout=layout)
-    if title:
-        figure.suptitle("\n".join(wrap(title, 115)), x=0.01, ha="left", fontsize=8, color="#555555")
-    return figure, figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-
-
-def _text_height(trace: LayerTrace) -> float:
-    return 0.19 * min(len(text_rows(trace.data, TEXT_COLUMNS)), TEXT_ROWS)
-
-
 def _text(figure: Any, axes: Any, trace: LayerTrace) -> None:
-    rows = text_rows(trace.data, TEXT_COLUMNS)
-    rows, more = rows[:TEXT_ROWS], len(rows) > TEXT_ROWS
-    scale, signs = trace.scale(trace.mean), _drawable(byte_signs(trace.data))
-    colours = colour(scale.share(trace.mean))
-    inks = ink(colours) / 255
-    cells = np.zeros((len(rows), TEXT_COLUMNS, 4), np.uint8)
-    for y, row in enumerate(rows):
-        for k, (start, stop) in enumerate(row):
-            x = k * text_columns(rows)
-            cells[y, x : x + stop - start] = np.insert(colours[start:stop], 3, 255, axis=1)
-            for i in range(start, stop):
-                axes.text(x + i - start, y, signs[i], color=inks[i], **MONO)
-    axes.imshow(cells, aspect="auto", interpolation="nearest")
-    axes.set_axis_off()
-    axes.set_title(f"Text, mean {trace.symbol} of each byte" + (f" (the first {rows[-1][-1][1]})" if more else ""), y=1)
+    scale = trace.scale(trace.mean)
+    part = coloured_text(axes, trace.data, scale.share(trace.mean))
+    axes.set_title(f"Text, mean {trace.symbol} of each byte{part}", y=1)
     _bar(figure, axes, scale)
 
 
@@ -287,24 +199,9 @@ def _histograms(axes: Any, trace: LayerTrace) -> None:
 
 def _bar(figure: Any, axes: Any, scale: Scale) -> None:
     unit, second = time_unit(max(scale.low, scale.high))
-    place = axes.inset_axes((0, 1, 1, 0))
-    place.set_in_layout(False)
-    place.set_axes_locator(lambda _axes, _renderer: _above(figure, axes))
-    place.imshow(colour(np.linspace(0, 1, 128))[None], aspect="auto")
-    place.set_axis_off()
-    slow, fast = (
-        f"{word}, {three_digits(end / second)} {unit}" for word, end in (("slow", scale.low), ("fast", scale.high))
-    )
-    for x, side, words in ((-0.05, "right", slow), (1.05, "left", fast)):
-        place.text(x, 0.5, words, transform=place.transAxes, ha=side, va="center_baseline", in_layout=False)
-
-
-def _above(figure: Any, axes: Any) -> Any:
-    """Room on the line of the title, at the right."""
-    from matplotlib.transforms import Bbox
-
-    box, point = axes.get_position(), 1 / 72 / figure.get_figheight()
-    return Bbox.from_bounds(box.x1 - 0.225, box.y1 + 6 * point, 0.11, 7 * point)
+    ends = (("slow", scale.low), ("fast", scale.high))
+    low, high = (f"{word}, {three_digits(end / second)} {unit}" for word, end in ends)
+    bar(figure, axes, low, high)
 
 
 def _log_axis(axis: Any, low: float, high: float) -> None:
@@ -319,11 +216,3 @@ def _padded(trace: LayerTrace) -> tuple[float, float]:
     low, high = trace.range
     margin = (high / low) ** 0.03
     return low / margin, high * margin
-
-
-def _drawable(signs: list[str]) -> list[str]:
-    from matplotlib.font_manager import findfont, get_font
-
-    font = get_font(findfont("DejaVu Sans Mono"))
-    signs = [LIKE.get(sign, sign) for sign in signs]
-    return [sign.replace("$", r"\$") if all(font.get_char_index(ord(c)) for c in sign) else DOT for sign in signs]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lasmlx.apps.bench import _number, _shape, app
+from lasmlx.apps.bench import _number, _shape, _sizes, app
 from lasmlx.benchmark import ParityError, scan
 
 SCAN = ["scan", "--shape", "1,20,3,2", "--repeats", "1", "--budget", "0", "--no-peer"]
@@ -16,11 +16,13 @@ COMMANDS = {
     "train": ["train", "--preset", "las-small", "--batch-size", "1", "--seq-len", "8", "--repeats", "1", "--no-peer"],
     "step": ["step", "--preset", "las-small", "--repeats", "1", "--budget", "0", "--no-peer"],
     "latency": ["latency", "--preset", "las-small", "--baud", "9600", "--bytes", "32"],
+    "plastic": ["plastic", "--shape", "1,20,1,3,2", "--liquid", "1,20,3,2", "--repeats", "1", "--budget", "0"],
 }
 KEYS = {
     "scan": {"impl", "shape", "forward", "forward_backward", "ratio_forward", "peak_mb", "error"},
     "train": {"impl", "parameters", "step", "bytes_per_second", "ratio", "error"},
     "step": {"preset", "impl", "byte", "ratio", "error"},
+    "plastic": {"impl", "rule", "shape", "elements", "forward", "peak_mb", "traces_mb", "error"},
     "latency": {"preset", "weights", "p50_us", "p99_us", "max_us", "sustained_baud", "margin", "error"},
 }
 
@@ -50,11 +52,23 @@ def test_latency_table() -> None:
     assert "1,042 us" in run(*COMMANDS["latency"]).stdout
 
 
+def test_plastic_tables() -> None:
+    output = run(*COMMANDS["plastic"]).stdout
+    assert "1,20,1,3,2" in output and "(b, t, units, inputs)" in output and "matrix products" not in output
+    blocks = run("plastic", "--blocks", "1,70,2,3,3", "--repeats", "1", "--budget", "0").stdout
+    assert "matrix products" in blocks and "one by one" in blocks and "lasmlx auto" not in blocks
+
+
 def test_nothing_is_printed_without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "TOLERANCE", -1.0)
     for option in ([], ["--json"]):
         result = run(*SCAN, *option)
         assert result.exit_code != 0 and isinstance(result.exception, ParityError) and result.stdout == ""
+
+
+def test_bad_sizes() -> None:
+    with pytest.raises(ValueError, match="five sizes b,t,g,m,n of at least 1, such as 8,512,256,16,16"):
+        _sizes("1,2,3,4", "b,t,g,m,n")
 
 
 @pytest.mark.parametrize("text", ["1,2,3", "1,2,3,x", "1,2,3,0", ""])

@@ -20,9 +20,9 @@ def lines(output: bytes) -> list[dict]:
 def test_help_shows_every_command(las) -> None:
     done = las("--help")
     assert done.returncode == 0
-    for command in ("info", "train", "eval", "generate", "stream", "viz", "bench", "data", "presets"):
+    for command in ("info", "train", "eval", "generate", "stream", "chat", "viz", "bench", "data", "presets"):
         assert command in done.stdout.decode()
-    for command in ("train", "stream", "eval", "generate", "info", "data", "presets"):
+    for command in ("train", "stream", "chat", "eval", "generate", "info", "data", "presets"):
         assert "Example: las" in las(command, "--help").stdout.decode(), command
 
 

@@ -1,4 +1,4 @@
-"""``las viz dt`` and ``las viz tau``: numbers in a pipe, pictures on a terminal, figures in files."""
+"""``las viz dt``, ``tau``, ``hebb`` and ``steps``: numbers in a pipe, pictures on a terminal, figures in files."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from lasmlx.apps import terminal
 from lasmlx.apps.viz import app
 from lasmlx.models import LASConfig, MambaConfig, make_model
 from lasmlx.models.lnn import LNNConfig
+from lasmlx.models.plastic_lm import PlasticLMConfig
 from lasmlx.viz import DtTrace
 
 TEXT = "Call me Ishmael.\nSome years ago"
@@ -389,3 +390,169 @@ def test_a_cell_is_as_wide_as_it_lasts() -> None:
     share, edges = np.array([0.0, 1.0, 0.5]), np.array([0.0, 3.0, 3.0, 4.0])  # the second lasts no time
     assert heat_row(share, edges, 8, coloured=False).plain == "      ▒▒"
     assert heat_row(share[:2], edges[[0, 1, 3]], 8, coloured=False).plain == "      ██"
+
+
+@pytest.fixture(scope="module")
+def plastic_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    mx.random.seed(0)
+    folder = tmp_path_factory.mktemp("runs") / "plastic"
+    make_model(PlasticLMConfig(d=12, heads=2, fast=1, deep=2)).save(folder)
+    return folder
+
+
+@pytest.fixture
+def plastic(plastic_run: Path) -> Callable[..., Result]:
+    return lambda command, *args: CliRunner().invoke(app, [command, "--run", str(plastic_run), *map(str, args)])
+
+
+def test_hebb_piped(plastic: Callable[..., Result]) -> None:
+    result = plastic("hebb", "--text", TEXT)
+    assert result.exit_code == 0, result.exception
+    head, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert head == ["index", "byte", "change", "layer1_norm", "layer2_norm", "layer1_change", "layer2_change"]
+    assert bytes(int(row[1]) for row in rows) == TEXT.encode()
+    for row in rows[1:]:
+        change, first, second, *each = map(float, row[2:])
+        assert first > 0 < second and change == pytest.approx(sum(each) / 2, rel=1e-4)
+
+
+def test_hebb_as_json(plastic: Callable[..., Result]) -> None:
+    *rows, summary = map(json.loads, plastic("hebb", "--text", TEXT, "--layer", 2, "--json").stdout.splitlines())
+    assert (summary["bytes"], summary["tokens"]) == (len(TEXT), len(TEXT))
+    (layer,) = summary["layers"]
+    assert layer["layer"] == 2 and layer["norm_before"] == 0 and layer["norm"] <= layer["largest"] < layer["bound"]
+    assert layer["norm"] == rows[-1]["layers_norm"][0]
+    moved = [abs(s["after"] - s["before"]) for s in summary["synapses"]]
+    assert moved == sorted(moved, reverse=True) and len(moved) == 10
+    assert set(summary["synapses"][0]) == {"layer", "head", "source", "target", "before", "after"}
+
+
+def test_hebb_goes_on_from_a_memory(plastic: Callable[..., Result], plastic_run: Path, tmp_path: Path) -> None:
+    from lasmlx.models import load
+    from lasmlx.stream import save_memory
+
+    model = load(plastic_run)
+    _, state = model(mx.array(np.frombuffer(TEXT.encode(), np.uint8))[None])
+    save_memory(tmp_path / "memory.safetensors", model, state)
+    summary = json.loads(
+        plastic("hebb", "--text", "a", "--memory", tmp_path / "memory.safetensors", "--json").stdout.splitlines()[-1]
+    )
+    norms = [float(np.linalg.norm(np.array(H))) for H in model.traces(state)]
+    assert [layer["norm_before"] for layer in summary["layers"]] == pytest.approx(norms, rel=1e-4)
+    assert any(s["before"] for s in summary["synapses"])
+    result = plastic("hebb", "--text", "a", "--memory", tmp_path / "gone")
+    assert isinstance(result.exception, OSError | ValueError) and "gone" in str(result.exception)
+
+
+def test_steps_piped_and_as_json(plastic: Callable[..., Result]) -> None:
+    head, *rows = [line.split("\t") for line in plastic("steps", "--text", TEXT).stdout.splitlines()]
+    assert head == ["index", "byte", "bits", "steps", "layer1_steps", "layer2_steps"]
+    assert rows[0][2] == "nan" and all(float(row[2]) > 0 for row in rows[1:])
+    assert all(float(row[3]) == (int(row[4]) + int(row[5])) / 2 for row in rows)
+    *lines, summary = map(json.loads, plastic("steps", "--text", TEXT, "--rtol", 1e-5, "--json").stdout.splitlines())
+    assert lines[0]["bits"] is None and lines[-1]["byte"] == ord("o")
+    assert sum(line["steps"] for line in lines) > sum(float(row[3]) for row in rows)  # a tighter solver
+    assert summary["rtol"] == 1e-5 and f"r = {summary['correlation']:+.2f}" in summary["verdict"]
+    assert [layer["layer"] for layer in summary["layers"]] == [1, 2] and len(summary["quarters"]) == 4
+    assert summary["hardest"][0]["steps"] == max(line["steps"] for line in lines)
+
+
+def test_they_read_what_the_model_makes(plastic: Callable[..., Result]) -> None:
+    for command in ("hebb", "steps"):
+        assert len(plastic(command, "--generate", 5).stdout.splitlines()) == 6
+    assert len(plastic("hebb", "--data", "gps", "--bytes", 9).stdout.splitlines()) == 10
+
+
+@pytest.mark.parametrize("command", ["hebb", "steps"])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--text", ""], "--text is empty"),
+        (["--text", "a", "--data", "gps"], "--text and --data were given"),
+        (["--bytes", 99999999], "--bytes is 99999999, expected 1 to 16777216"),
+        (["--text", "a", "--layer", 0], "layer is 0, expected 1 or 2, which are deep"),
+        (["--save", "a.pdf"], r"saved as \.png or \.svg"),
+    ],
+)
+def test_mistakes_of_plastic(plastic: Callable[..., Result], command: str, args: list[Any], message: str) -> None:
+    result = plastic(command, *args)
+    assert isinstance(result.exception, ValueError) and result.stdout == ""
+    with pytest.raises(ValueError, match=message):
+        raise result.exception
+
+
+@pytest.mark.parametrize(("command", "what"), [("hebb", "no traces"), ("steps", "no solver's steps")])
+def test_other_models_have_no_synapses(run: Path, command: str, what: str) -> None:
+    result = CliRunner().invoke(app, [command, "--run", str(run), "--text", "a"])
+    assert isinstance(result.exception, ValueError) and f"{what} to look at; plastic-lm" in str(result.exception)
+
+
+@pytest.mark.parametrize("options", [{}, {"color_system": None}, {"no_color": True}])
+@pytest.mark.parametrize("width", [40, 60, 160])
+def test_the_page_of_hebb_fits(
+    plastic: Callable[..., Result], screen: Callable[..., Console], width: int, options: dict[str, Any]
+) -> None:
+    from rich.cells import cell_len
+
+    console = screen(width, **options)
+    result = plastic("hebb", "--text", TEXT * 4)
+    assert result.exit_code == 0, result.exception
+    lines = plain(printed(console))
+    assert max(map(cell_len, lines)) <= width and len(lines) <= 45
+    for title in ("Text, change of traces", "Norm of each layer", "Trace a", "Synapses that moved most"):
+        assert sum(title in line for line in lines) == 1
+    bound = next(line for line in lines if "┤┈" in line)  # at the height of the larger
+    assert any(line.endswith(f"bound {bound.split('┤')[0].strip()}") for line in lines)
+    assert sum(line.strip().endswith("head 1") for line in lines) == (1 if width == 160 else 2)
+
+
+def test_the_signs_of_a_trace_are_told_apart(plastic: Callable[..., Result], screen: Callable[..., Console]) -> None:
+    from lasmlx.viz import SIGNED, colour
+
+    console = screen(100)
+    plastic("hebb", "--text", TEXT)
+    for end in (0, 1):
+        assert "2;{};{};{}".format(*colour(end, SIGNED)) in printed(console)
+    console = screen(100, color_system=None)
+    plastic("hebb", "--text", TEXT)
+    rows = plain(printed(console))
+    cells = rows[next(i for i, row in enumerate(rows) if "layer 1 head 0" in row) + 1][8:]
+    assert set(cells) <= set("=- +#") and {"-", "+"} <= set(cells)
+
+
+@pytest.mark.parametrize(("width", "options"), [(40, {}), (60, {"color_system": None}), (160, {"no_color": True})])
+def test_the_page_of_steps_fits(
+    plastic: Callable[..., Result], screen: Callable[..., Console], width: int, options: dict[str, Any]
+) -> None:
+    from rich.cells import cell_len
+
+    console = screen(width, **options)
+    result = plastic("steps", "--text", TEXT)
+    assert result.exit_code == 0, result.exception
+    lines = plain(printed(console))
+    assert max(map(cell_len, lines)) <= width and len(lines) <= 45
+    for title in ("Text, mean steps", "How often each number", "Steps and surprise", "Hardest bytes"):
+        assert sum(title in line for line in lines) == 1
+    assert sum(" mean " in line and " to " in line for line in lines) == 2
+    assert "r = " in " ".join(lines) and sum(" bits █" in line for line in lines) == 4
+    assert any(line.endswith("[C]") and "first" in line for line in lines)
+
+
+@pytest.mark.parametrize("command", ["hebb", "steps"])
+def test_figures_and_pictures_of_plastic(plastic: Callable[..., Result], tmp_path: Path, command: str) -> None:
+    png, svg = tmp_path / "a.png", tmp_path / "terminal.svg"
+    result = plastic(command, "--text", "a$x$\n你", "--save", png)
+    assert result.exit_code == 0 and f"wrote {png}" in result.stderr, result.exception
+    assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") and len(png.read_bytes()) > 20_000
+    assert plastic(command, "--text", TEXT, "--screenshot", svg).exit_code == 0
+    assert f"las&#160;viz&#160;{command}" in svg.read_text()
+    assert not any(char in svg.read_text() for char in "▌█⠒")
+
+
+@pytest.mark.parametrize("command", ["hebb", "steps"])
+def test_odd_texts_of_plastic(plastic: Callable[..., Result], screen: Callable[..., Console], command: str) -> None:
+    for text in ("a", "你好\x00\x1b[31m"):
+        console = screen(32)
+        result = plastic(command, "--text", text)
+        assert result.exit_code == 0, result.exception
+        assert "\x00" not in printed(console)

@@ -41,7 +41,7 @@ def test_an_epoch_shows_every_byte_once_but_the_left_over(sizes: tuple[int, int,
     seen = np.sort(np.concatenate([windows.batch(step).x.ravel() for step in steps]))
     np.testing.assert_array_equal(seen, np.arange(seen[0], seen[0] + len(steps) * b * t))
     assert size - 1 - seen.size < b * t * max(1, len(steps) // 8)
-    assert windows.bytes_per_step == b * t
+    assert windows.elements_per_step == b * t
 
 
 @settings(deadline=None)
