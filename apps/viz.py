@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 app = typer.Typer(help="See what a model feels: its time steps, time constants and synapses.", no_args_is_help=True)
 
 
+PlasticRun = Annotated[
+    Path | None, typer.Option(help="A run or model folder of a plastic-lm; by default the newest run.")
+]
+Text = Annotated[str | None, typer.Option(help="What to read.")]
+Data = Annotated[
+    str | None, typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - .")
+]
+Generate = Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")]
+Count = Annotated[
+    int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
+]
+Save = Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")]
+Force = Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")]
+TokenLines = Annotated[bool, typer.Option("--json", help="JSON lines: one a token, then a summary.")]
+Screenshot = Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")]
+
+
 class Target(NamedTuple):
     """Where a trace goes."""
 
@@ -50,20 +67,15 @@ def viz() -> None:
 @app.command()
 def dt(
     run: Annotated[Path | None, typer.Option(help="A run or model folder; by default the newest run.")] = None,
-    text: Annotated[str | None, typer.Option(help="What to read.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - ."),
-    ] = None,
-    generate: Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")] = None,
-    count: Annotated[
-        int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
-    ] = None,
+    text: Text = None,
+    data: Data = None,
+    generate: Generate = None,
+    count: Count = None,
     layer: Annotated[int | None, typer.Option(help="Only this layer, from 0.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")] = False,
+    save: Save = None,
+    force: Force = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines: one a byte, then a summary; seconds.")] = False,
-    screenshot: Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")] = None,
+    screenshot: Screenshot = None,
 ) -> None:
     """The time step dt that the model takes at each byte: text, time, layers and histograms. Piped: numbers.
 
@@ -99,17 +111,15 @@ def tau(
             "FILE.npz. By default what it was trained on."
         ),
     ] = None,
-    count: Annotated[
-        int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
-    ] = None,
+    count: Count = None,
     sequence: Annotated[
         int | None, typer.Option(metavar="I", help="Which of the test sequences, from 0; by default the first.")
     ] = None,
     layer: Annotated[int | None, typer.Option(help="Only this layer, from 0.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")] = False,
+    save: Save = None,
+    force: Force = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines: one an element, then a summary; seconds.")] = False,
-    screenshot: Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")] = None,
+    screenshot: Screenshot = None,
 ) -> None:
     """The time constants tau of a liquid network: input, time, units and histograms. Piped: numbers.
 
@@ -132,26 +142,19 @@ def tau(
 
 @app.command()
 def hebb(
-    run: Annotated[
-        Path | None, typer.Option(help="A run or model folder of a plastic-lm; by default the newest run.")
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="What to read.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - ."),
-    ] = None,
-    generate: Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")] = None,
-    count: Annotated[
-        int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
-    ] = None,
+    run: PlasticRun = None,
+    text: Text = None,
+    data: Data = None,
+    generate: Generate = None,
+    count: Count = None,
     layer: Annotated[int | None, typer.Option(help="Only this layer, from 0; fast ones have no trace.")] = None,
     memory: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Begin with what --memory of las stream or chat wrote.")
+        Path | None, typer.Option(metavar="FILE", help="Begin with what --memory of las generate or chat wrote.")
     ] = None,
-    save: Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines: one a token, then a summary.")] = False,
-    screenshot: Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")] = None,
+    save: Save = None,
+    force: Force = False,
+    json: TokenLines = False,
+    screenshot: Screenshot = None,
 ) -> None:
     """How a plastic model's synapses change while it reads: text, norms, traces, what moved most. Piped: numbers.
 
@@ -180,24 +183,17 @@ def hebb(
 
 @app.command()
 def steps(
-    run: Annotated[
-        Path | None, typer.Option(help="A run or model folder of a plastic-lm; by default the newest run.")
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="What to read.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - ."),
-    ] = None,
-    generate: Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")] = None,
-    count: Annotated[
-        int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
-    ] = None,
+    run: PlasticRun = None,
+    text: Text = None,
+    data: Data = None,
+    generate: Generate = None,
+    count: Count = None,
     layer: Annotated[int | None, typer.Option(help="Only this layer, from 0; fast ones take one step.")] = None,
     rtol: Annotated[float, typer.Option(min=0, help="The solver's relative tolerance.")] = 1e-3,
-    save: Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines: one a token, then a summary.")] = False,
-    screenshot: Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")] = None,
+    save: Save = None,
+    force: Force = False,
+    json: TokenLines = False,
+    screenshot: Screenshot = None,
 ) -> None:
     """How many steps an adaptive solver takes at each token, and whether hard tokens get more. Piped: numbers.
 
