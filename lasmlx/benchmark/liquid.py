@@ -12,6 +12,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from lasmlx.benchmark.contestant import Contestant, Results
 from lasmlx.benchmark.parity import check_parity
 from lasmlx.benchmark.peers import PeerObject, Peers
 from lasmlx.benchmark.records import Note, Row, Stage
@@ -20,7 +21,6 @@ from lasmlx.ops import Impl
 from lasmlx.ops.ltc_scan import Leak, Synapses, ltc_scan
 
 Shape = tuple[int, int, int, int]  # b, t, inputs, units
-Results = dict[str, NDArray[np.float32]]
 
 SHAPE: Shape = (32, 128, 16, 64)
 SUBSTEPS = 6
@@ -59,42 +59,16 @@ def random_neurons(shape: Shape, seed: int = 0) -> Results:
     return arrays
 
 
-class MLXNeurons:
+class MLXNeurons(Contestant):
     """Ours, by one implementation of the op."""
 
     def __init__(self, arrays: Results, w: NDArray[np.float32], impl: Impl) -> None:
-        self.name = "mlx loop" if impl == "reference" else f"lasmlx {impl}"
-        self._impl: Impl = impl
-        self._arrays = {k: mx.array(v) for k, v in arrays.items()}
-        self._w = mx.array(w)
-        mx.eval(self._arrays, self._w)
+        def scan(a: dict[str, mx.array]) -> mx.array:
+            sensory, recurrent = (Synapses(*(a[f"{prefix}{name}"] for name in SYNAPSES)) for prefix in ("sensory_", ""))
+            leak = Leak(a["gleak"], a["vleak"], a["cm"])
+            return ltc_scan(a["x"], sensory, recurrent, leak, substeps=SUBSTEPS, impl=impl)[0]
 
-    def _scan(self, a: dict[str, mx.array]) -> mx.array:
-        sensory, recurrent = (Synapses(*(a[f"{prefix}{name}"] for name in SYNAPSES)) for prefix in ("sensory_", ""))
-        leak = Leak(a["gleak"], a["vleak"], a["cm"])
-        return ltc_scan(a["x"], sensory, recurrent, leak, substeps=SUBSTEPS, impl=self._impl)[0]
-
-    def forward(self) -> mx.array:
-        """y, evaluated."""
-        y = self._scan(self._arrays)
-        mx.eval(y)
-        return y
-
-    def forward_backward(self) -> tuple[mx.array, dict[str, mx.array]]:
-        """y and the gradients of ``sum(w y)``, evaluated."""
-
-        def loss(arrays: dict[str, mx.array]) -> tuple[mx.array, mx.array]:
-            y = self._scan(arrays)
-            return (y * self._w).sum(), y
-
-        (_, y), gradients = mx.value_and_grad(loss)(self._arrays)
-        mx.eval(y, gradients)
-        return y, gradients
-
-    def results(self) -> Results:
-        """y and every gradient by name."""
-        y, gradients = self.forward_backward()
-        return {"y": np.array(y)} | {f"d{k}": np.array(g) for k, g in gradients.items()}
+        super().__init__("mlx loop" if impl == "reference" else f"lasmlx {impl}", scan, arrays, w)
 
 
 def measure_ltc(

@@ -12,6 +12,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from lasmlx.benchmark.contestant import Contestant, Results
 from lasmlx.benchmark.parity import check_parity
 from lasmlx.benchmark.records import Note, Row, Stage
 from lasmlx.benchmark.timer import Timing, measure_together
@@ -21,7 +22,6 @@ from lasmlx.ops.plastic import Rule, plastic_scan
 from lasmlx.ops.plastic_liquid import Plasticity, plastic_liquid_scan
 
 Shape = tuple[int, ...]
-Results = dict[str, NDArray[np.float32]]
 
 SHAPE: Shape = (8, 512, 1, 256, 256)  # b, t, g heads, m outputs and n inputs of a head
 LIQUID_SHAPE: Shape = (16, 128, 128, 128)  # b, t, units, inputs
@@ -51,44 +51,14 @@ class PlasticRow(Row):
     error: float  # largest relative error of y and the gradients
 
 
-class Contestant:
+class Synapses(Contestant):
     """One implementation, on the first elements of one set of inputs."""
 
     def __init__(self, name: str, scan: Callable[..., mx.array], arrays: Results, elements: int) -> None:
-        self.name, self.elements, self._scan = name, elements, scan
-        self._arrays = {k: mx.array(v[:, :elements] if k in EVERY_IN_TIME else v) for k, v in arrays.items()}
-        self._w = mx.random.normal(self._arrays["u"].shape, key=mx.random.key(1))
-        mx.eval(self._arrays, self._w)
-
-    def forward(self) -> mx.array:
-        """y, evaluated."""
-        y = self._scan(**self._arrays)
-        mx.eval(y)
-        return y
-
-    def forward_backward(self) -> tuple[mx.array, dict[str, mx.array]]:
-        """y and the gradients of ``sum(w y)``, evaluated."""
-
-        def loss(arrays: dict[str, mx.array]) -> tuple[mx.array, mx.array]:
-            y = self._scan(**arrays)
-            return (y * self._w).sum(), y
-
-        (_, y), gradients = mx.value_and_grad(loss)(self._arrays)
-        mx.eval(y, gradients)
-        return y, gradients
-
-    def results(self) -> Results:
-        """y and every gradient by name."""
-        y, gradients = self.forward_backward()
-        return {"y": np.array(y)} | {f"d{k}": np.array(g) for k, g in gradients.items()}
-
-    def peak_bytes(self) -> int:
-        """What forward+backward takes beyond the inputs, by MLX's own count."""
-        mx.clear_cache()
-        mx.reset_peak_memory()
-        before = mx.get_active_memory()
-        self.forward_backward()
-        return int(mx.get_peak_memory()) - int(before)
+        self.elements = elements
+        first = {k: v[:, :elements] if k in EVERY_IN_TIME else v for k, v in arrays.items()}
+        w = np.random.default_rng(1).standard_normal(first["u"].shape, np.float32)
+        super().__init__(name, lambda arrays: scan(**arrays), first, w)
 
 
 def random_synapses(shape: Shape, *, linear: bool = False, seed: int = 0) -> Results:
@@ -178,7 +148,7 @@ def measure_blocks(
 
     for rule in LINEAR:
         scans = {"one by one": 0} | {f"blocks of {size}": size for size in blocks}
-        found = [Contestant(name, scan(rule, size), arrays, shape[1]) for name, size in scans.items()]
+        found = [Synapses(name, scan(rule, size), arrays, shape[1]) for name, size in scans.items()]
         yield from _rows(found, rule, shape, math.prod(shape), repeats, budget_seconds / len(LINEAR))
 
 
@@ -194,15 +164,15 @@ def _beside_the_loop(
     t = shape[1]
     elements = min(t, LOOP_ELEMENTS)
     for rule in get_args(Rule):
-        loop = Contestant("mlx loop", scan(rule, "reference"), arrays, elements)
-        start = Contestant("lasmlx auto", scan(rule, "auto"), arrays, elements)
+        loop = Synapses("mlx loop", scan(rule, "reference"), arrays, elements)
+        start = Synapses("lasmlx auto", scan(rule, "auto"), arrays, elements)
         error = check_parity(f"{start.name} and the loop, {rule}", start.results(), loop.results(), TOLERANCE)
-        kernel = Contestant(start.name, scan(rule, "auto"), arrays, t)
+        kernel = Synapses(start.name, scan(rule, "auto"), arrays, t)
         yield from _rows(
             [kernel, loop], rule, shape, traces, repeats, budget_seconds / len(get_args(Rule)), [error, 0.0]
         )
-    half = Contestant("half", scan("hebb", "reference"), arrays, max(1, elements // 2))
-    whole = Contestant("whole", scan("hebb", "reference"), arrays, elements)
+    half = Synapses("half", scan("hebb", "reference"), arrays, max(1, elements // 2))
+    whole = Synapses("whole", scan("hebb", "reference"), arrays, elements)
     times = measure_together({c.name: c.forward_backward for c in (half, whole)}, repeats=3)
     ratio = (times["whole"].median / whole.elements) / (times["half"].median / half.elements)
     yield Note(
@@ -212,7 +182,7 @@ def _beside_the_loop(
 
 
 def _rows(
-    contestants: list[Contestant],
+    contestants: list[Synapses],
     rule: str,
     shape: Shape,
     traces: int,
@@ -234,7 +204,7 @@ def _rows(
     forward = in_turn({c.name: c.forward for c in contestants})
     both = in_turn({c.name: c.forward_backward for c in contestants})
 
-    def ratio(timings: dict[str, Timing], c: Contestant) -> float:
+    def ratio(timings: dict[str, Timing], c: Synapses) -> float:
         return (timings[c.name].median / c.elements) / (timings[first.name].median / first.elements)
 
     for c, error in zip(contestants, errors, strict=True):
