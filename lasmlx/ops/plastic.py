@@ -98,7 +98,7 @@ def plastic_scan(
         raise ValueError(
             f"plastic_scan: chunk is {chunk}, expected 0, or more for hebb or delta with a target and alpha (g, m, 1)."
         )
-    size = chunk_for(u.shape, x.shape[3]) if chunk is None and linear and impl == "auto" else chunk
+    size = chunk_for(rule, u.shape, x.shape[3]) if chunk is None and linear and impl == "auto" else chunk
     if size and target is not None:
         y, last = plastic_chunked(u, x, alpha, H0, rate, keep, rule, x if key is None else key, target, size)
         return y.astype(u.dtype), last

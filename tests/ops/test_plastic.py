@@ -95,11 +95,12 @@ def test_chunks_agree_with_the_reference(case: Any, agree: Any, sizes: tuple[int
     agree(replace(example, op=chunked, options={}, kernel="auto"), backward=1e-5)
 
 
-def test_chunks_are_chosen_on_a_gpu_where_products_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chunk_for((1, 512, 1, 256), 256) == 0
+def test_chunks_are_chosen_where_they_are_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    large, small = (1, 512, 1, 256), (1, 512, 8, 16)
+    assert chunk_for("hebb", large, 256) == CHUNK and chunk_for("delta", large, 256) == 0
+    assert chunk_for("hebb", small, 256) == 0 and chunk_for("hebb", (1, CHUNK - 1, 1, 256), 256) == 0
     monkeypatch.setattr(mx, "default_device", lambda: mx.Device(mx.gpu))
-    assert chunk_for((1, CHUNK, 1, 64), 64) == CHUNK
-    assert chunk_for((1, CHUNK - 1, 1, 64), 64) == 0 and chunk_for((1, 512, 8, 16), 64) == 0
+    assert chunk_for("delta", large, 64) == CHUNK and chunk_for("delta", small, 64) == 0
 
 
 @settings(max_examples=25, deadline=None)
