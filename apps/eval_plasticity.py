@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def plasticity(
     task: Annotated[
         list[str] | None,
-        typer.Option(help="completion, capacity, recall, text or told; repeat for more. [default: all]"),
+        typer.Option(help="completion, capacity, recall, text, told or long; repeat for more. [default: all]"),
     ] = None,
     arm: Annotated[
         list[str] | None,

@@ -45,6 +45,7 @@ class PlasticLMConfig(Config):
     place: Literal["beside", "drive"] = "beside"  # of the plastic synapses: beside the cell, or W and U inside its tanh
     lag: int = 1  # 0: a trace links what is there at once; 1: what was there to what came next
     heads: int = 4  # traces a layer
+    rank: int = 0  # width of keys that a learnt map makes, beside the cell; 0: the layer's input is its own key
     update: Literal["element", "substep"] = "element"  # of drive, when the trace changes: a token, or a sub-step
     tau_min: float = 1.0  # s
     tau_max: float = 30.0  # s
@@ -60,6 +61,8 @@ class PlasticLMConfig(Config):
         expect(family, "lag", self.lag, self.lag in (0, 1), "0 or 1")
         expect(family, "solver", self.solver, self.solver in KERNEL_SOLVERS, f"one of {', '.join(KERNEL_SOLVERS)}")
         expect(family, "rule", self.rule, self.rule in RULES, f"one of {', '.join(RULES)}")
+        fits = self.rank >= 0 and self.rank % self.heads == 0 and (self.place == "beside" or not self.rank)
+        expect(family, "rank", self.rank, fits, f"0, or a multiple of heads = {self.heads} with place = beside")
         expect(family, "place", self.place, self.place in ("beside", "drive"), "beside or drive")
         expect(family, "update", self.update, self.update in ("element", "substep"), "element or substep")
         expect(family, "tokenizer", self.tokenizer, self.tokenizer in TOKENIZERS, f"one of {', '.join(TOKENIZERS)}")
@@ -179,7 +182,9 @@ def _deep_cell(config: PlasticLMConfig) -> Any:
     cell = LiquidCell(d, d, _tau(config), **how)
     if config.place == "drive":
         return cell
-    return LiquidWithSynapses(cell, FixedLinear(d, d) if config.rule == "none" else PlasticLinear(d, d, **plastic))
+    return LiquidWithSynapses(
+        cell, FixedLinear(d, d) if config.rule == "none" else PlasticLinear(d, d, rank=config.rank, **plastic)
+    )
 
 
 def _synapses(state: Any) -> Any:

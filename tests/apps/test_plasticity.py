@@ -30,6 +30,7 @@ def test_an_interval_is_students() -> None:
 def test_a_static_arm_is_as_large_as_a_plastic_one() -> None:
     sizes = {arm.name: arm.parameters for arm in make_arms(MODEL, tuple(ARMS))}
     assert sizes["off"] < sizes["delta"] == sizes["hebb"] == sizes["oja"]
+    assert sizes["delta-mapped"] == sizes["delta"] + 64 * 64
     assert abs(sizes["static"] / sizes["delta"] - 1) < 0.03
     with pytest.raises(ValueError, match="arm 'hopfield' is unknown"):
         make_arms(MODEL, ("hopfield",))
@@ -112,7 +113,7 @@ def test_results_come_one_by_one_and_what_is_known_is_left_out() -> None:
     assert [row.arm for row in rows] == ["off", "delta"] and set(rows[0].scores) == set(recall.QUESTIONS)
     rest = measure_plasticity(plan, ["recall"], lambda task, arm, seed: arm == "off")
     assert [row.arm for row in rest if isinstance(row, Score)] == ["delta"]
-    with pytest.raises(ValueError, match="expected some of completion, capacity, recall, text, told"):
+    with pytest.raises(ValueError, match="expected some of completion, capacity, recall, text, told, long"):
         list(measure_plasticity(plan, ["tea"]))
 
 

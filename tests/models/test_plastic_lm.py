@@ -20,6 +20,7 @@ TINY = PlasticLMConfig(d=8, heads=2, fast=1, deep=2)
 KINDS = [
     TINY,
     replace(TINY, rule="none"),
+    replace(TINY, rank=6),
     replace(TINY, rule="hebb", lag=0, place="drive", update="substep", solver="euler"),
     replace(TINY, rule="oja", place="drive"),
     replace(TINY, rule="none", place="drive"),
@@ -106,6 +107,7 @@ def test_what_was_felt(config: Any) -> None:
         ({"vocab": 300}, "vocab is 300, expected 256 for bytes"),
         ({"tokenizer": "gpt2"}, "vocab is 256, expected 50257 for gpt2"),
         ({"heads": 3}, "d is 8, expected an even multiple of heads = 3"),
+        ({"rank": 3}, "rank is 3, expected 0, or a multiple of heads = 2 with place = beside"),
         ({"solver": "rk4"}, "solver is 'rk4'"),
         ({"dt": 2.0}, "dt is 2.0, expected seconds above 0 and at most tau_min"),
         ({"place": "inside"}, "place is 'inside', expected beside or drive"),

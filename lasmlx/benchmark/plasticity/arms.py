@@ -14,6 +14,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "hebb": {"rule": "hebb"},
     "oja": {"rule": "oja"},
     "delta": {"rule": "delta"},
+    "delta-mapped": {"rule": "delta", "rank": 64},
     "hebb-at-once": {"rule": "hebb", "lag": 0},
     "delta-at-once": {"rule": "delta", "lag": 0},
     "hebb-in-drive": {"rule": "hebb", "lag": 0, "place": "drive", "update": "substep"},

@@ -116,6 +116,13 @@ def _text(plan: Plan, arm: Arm, seed: int) -> Answer:
     return make_model(arm.config).size, scores
 
 
+def _long(plan: Plan, arm: Arm, seed: int) -> Answer:
+    model, corpus = make_model(arm.config), load_corpus(["gps"])
+    text.train_text(model, corpus, replace(text.TRAINING, seed=seed, steps=plan.steps or text.LONG_STEPS))
+    scores = text.bits_per_byte(model, corpus)
+    return model.size, {corpus.full_name(split): bits for split, bits in scores.items()}
+
+
 def _told(plan: Plan, arm: Arm, seed: int) -> Answer:
     model, corpus = make_model(arm.config), load_corpus(["moby-dick"])
     training = replace(text.TRAINING, seed=seed, steps=plan.steps or text.TOLD_STEPS)
@@ -135,4 +142,5 @@ TASKS: dict[str, Callable[[Plan, Arm, int], Answer | None]] = {
     "recall": _recall,
     "text": _text,
     "told": _told,
+    "long": _long,
 }

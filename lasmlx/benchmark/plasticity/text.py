@@ -14,7 +14,7 @@ from lasmlx.data import ByteSource, Corpus
 from lasmlx.train import TrainConfig, evaluate, train
 
 TRAINING = TrainConfig(steps=600, batch_size=16, seq_len=128, lr=5e-3, eval_every=0, save_every=0)
-TOLD_STEPS = 800
+TOLD_STEPS, LONG_STEPS = 800, 2000
 BETWEEN = (0, 16, 64, 256, 1024, 4096)  # bytes of distraction
 TRIALS = 96
 KINDS = ("whale", "knife", "ship", "bird", "cloth", "drum", "stone", "lamp", "storm", "fruit", "harpoon", "song")
