@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def plasticity(
     task: Annotated[
         list[str] | None,
-        typer.Option(help="completion, capacity, recall, text, told or long; repeat for more. [default: all]"),
+        typer.Option(
+            help="completion, capacity, recall, persistence, text, told or long; repeat for more. [default: all]"
+        ),
     ] = None,
     arm: Annotated[
         list[str] | None,

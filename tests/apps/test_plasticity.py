@@ -91,6 +91,15 @@ def test_definitions_are_told_before_they_are_asked() -> None:
     assert set(corpus.held_out) == set(load_corpus("val").held_out)
 
 
+def test_a_memory_that_was_saved_and_loaded_answers_alike(tmp_path: Path) -> None:
+    mx.random.seed(0)
+    model = PlasticLM(PlasticLMConfig(d=16, heads=1, fast=1, deep=1))
+    recall.train_recall(model, recall.TrainConfig(steps=5, batch_size=4, eval_every=0, save_every=0))
+    within = recall.persistence(model, 20, sequences=16)
+    assert recall.persistence(model, 20, tmp_path, sequences=16) == within
+    assert 0 <= within < 0.5
+
+
 def test_patterns_are_completed_by_each_rule_and_not_without() -> None:
     for arm in ("hebb", "oja", "delta", "off"):
         mx.random.seed(0)
@@ -113,7 +122,9 @@ def test_results_come_one_by_one_and_what_is_known_is_left_out() -> None:
     assert [row.arm for row in rows] == ["off", "delta"] and set(rows[0].scores) == set(recall.QUESTIONS)
     rest = measure_plasticity(plan, ["recall"], lambda task, arm, seed: arm == "off")
     assert [row.arm for row in rest if isinstance(row, Score)] == ["delta"]
-    with pytest.raises(ValueError, match="expected some of completion, capacity, recall, text, told, long"):
+    with pytest.raises(
+        ValueError, match="expected some of completion, capacity, recall, persistence, text, told, long"
+    ):
         list(measure_plasticity(plan, ["tea"]))
 
 

@@ -14,6 +14,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "hebb": {"rule": "hebb"},
     "oja": {"rule": "oja"},
     "delta": {"rule": "delta"},
+    "off-deep": {"rule": "none", "deep": 2},
+    "delta-deep": {"rule": "delta", "deep": 2},
     "delta-mapped": {"rule": "delta", "rank": 64},
     "hebb-at-once": {"rule": "hebb", "lag": 0},
     "delta-at-once": {"rule": "delta", "lag": 0},

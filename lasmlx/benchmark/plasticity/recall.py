@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from mlx.utils import tree_map
 from numpy.typing import NDArray
 
 from lasmlx.ops import cross_entropy
+from lasmlx.stream import load_memory, save_memory
 from lasmlx.train import TrainConfig, train
 from lasmlx.train.records import SequenceStepRecord
 
 KEYS, VALUES = 96, 96  # tokens 0 to 95 and 96 to 191
 FILLER = (192, 256)
+PIECE = 512  # tokens a pass
 STAGE = 100  # steps before sequences twice as long come in
 TRAINING = TrainConfig(steps=800, batch_size=32, seq_len=128, lr=5e-3, eval_every=0, save_every=0)
 QUESTIONS: dict[str, tuple[str, dict[str, int]]] = {
@@ -110,14 +114,45 @@ def train_recall(model: Any, config: TrainConfig) -> None:
 def recall_accuracy(model: Any, question: str, *, sequences: int = 128, seed: int = 1 << 20) -> float:
     """Share of the answers of a question that ``model`` gets right, the likeliest token counting."""
     kind, sizes = QUESTIONS[question]
-    random, right, asked = np.random.default_rng(seed), 0, 0
+    random, right = np.random.default_rng(seed), []
     for _ in range(0, sequences, 32):
         tokens, answers = MAKERS[kind](random, 32, **sizes)
-        logits, _ = model(mx.array(tokens[:, :-1]))
-        said = np.array(logits.argmax(-1))
-        right += int((said == tokens[:, 1:])[answers[:, 1:]].sum())
-        asked += int(answers[:, 1:].sum())
-    return right / asked
+        right.append(_right(model, tokens, answers, None))
+    return float(np.concatenate(right).mean())
+
+
+def persistence(
+    model: Any, between: int, folder: Path | None = None, *, sequences: int = 64, seed: int = 1 << 20
+) -> float:
+    """As :func:`recall_accuracy` of four pairs told once and asked after so many tokens that mean nothing.
+
+    Args:
+        folder: where each sequence's memory is saved before it is asked, and loaded from again.
+    """
+    random = np.random.default_rng([seed, between])
+    tokens, answers = association(random, sequences, pairs=4, between=between)
+    cut, state = tokens.shape[1] - 8, None
+    for start in range(0, cut, PIECE):
+        _, state = model(mx.array(tokens[:, start : min(start + PIECE, cut)]), state)
+        mx.eval(state)
+    if folder is not None:
+        state = _through_files(model, state, folder, sequences)
+    return float(_right(model, tokens[:, cut:], answers[:, cut:], state).mean())
+
+
+def _through_files(model: Any, state: Any, folder: Path, count: int) -> Any:
+    path, rows = folder / "memory.safetensors", []
+    for row in range(count):
+        save_memory(path, model, tree_map(lambda v, row=row: v[row : row + 1], state))
+        rows.append(load_memory(path, model))
+    return tree_map(lambda *parts: mx.concatenate(list(parts)), *rows)
+
+
+def _right(model: Any, tokens: NDArray[Any], answers: NDArray[Any], state: Any) -> NDArray[np.bool_]:
+    logits, _ = model(mx.array(tokens[:, :-1]), state)
+    said = np.array(logits.argmax(-1))
+    right: NDArray[np.bool_] = (said == tokens[:, 1:])[answers[:, 1:]]
+    return right
 
 
 def _keys(random: np.random.Generator, b: int, pairs: int) -> NDArray[np.int64]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import mlx.core as mx
 
@@ -102,6 +104,15 @@ def _recall(plan: Plan, arm: Arm, seed: int) -> Answer:
     return model.size, {question: recall.recall_accuracy(model, question) for question in recall.QUESTIONS}
 
 
+def _persistence(plan: Plan, arm: Arm, seed: int) -> Answer:
+    model, training = make_model(arm.config), recall.TRAINING
+    recall.train_recall(model, replace(training, seed=seed, steps=plan.steps or training.steps))
+    scores = {f"{n} tokens between": recall.persistence(model, n) for n in text.BETWEEN}
+    with tempfile.TemporaryDirectory() as folder:
+        scores["64 tokens, saved and loaded"] = recall.persistence(model, 64, Path(folder))
+    return model.size, scores
+
+
 def _text(plan: Plan, arm: Arm, seed: int) -> Answer:
     scores: dict[str, float] = {}
     for name in plan.text:
@@ -140,6 +151,7 @@ TASKS: dict[str, Callable[[Plan, Arm, int], Answer | None]] = {
     "completion": _completion,
     "capacity": _capacity,
     "recall": _recall,
+    "persistence": _persistence,
     "text": _text,
     "told": _told,
     "long": _long,
