@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lasmlx.apps.terminal import stderr, stdout
+from lasmlx.apps.terminal import for_tables, stderr, stdout
 
 if TYPE_CHECKING:
     from lasmlx.benchmark import LatencyRow, Peers, Timing
@@ -371,7 +371,6 @@ def _show(
 
 def _table(title: str, columns: Columns, rows: list[Any]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -379,8 +378,7 @@ def _table(title: str, columns: Columns, rows: list[Any]) -> None:
         table.add_column(name, justify="left" if name in ("preset", "impl", "rule", "weights") else "right")
     for row in rows:
         table.add_row(*(cell(row) for cell in columns.values()))
-    console = stdout() if stdout().is_terminal else Console(highlight=False, width=160)  # a pipe has no width
-    console.print(table)
+    for_tables().print(table)
 
 
 def _shape(text: str) -> tuple[int, int, int, int]:

@@ -84,7 +84,7 @@ def _show(rows: list[dict[str, Any]], json: bool) -> None:
 
     from rich.table import Table
 
-    from lasmlx.apps.terminal import stdout
+    from lasmlx.apps.terminal import for_tables
     from lasmlx.benchmark.plasticity import interval
 
     for task in dict.fromkeys(row["task"] for row in rows):
@@ -92,7 +92,7 @@ def _show(rows: list[dict[str, Any]], json: bool) -> None:
         arms = list(dict.fromkeys(row["arm"] for row in here))
         sizes = {row["arm"]: row["parameters"] for row in here}
         table = Table(box=None, padding=(0, 2, 0, 0), title=task, title_justify="left")
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for name in arms:
             table.add_column(f"{name}\n{sizes[name]:,}", justify="right")
         for measure in dict.fromkeys(name for row in here for name in row["scores"]):
@@ -113,5 +113,6 @@ def _show(rows: list[dict[str, Any]], json: bool) -> None:
                     )
             table.add_row(measure, *cells)
         if not json:
-            stdout().print(table, soft_wrap=True)
-            stdout().print()
+            console = for_tables()
+            console.print(table)
+            console.print()

@@ -23,3 +23,10 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def for_tables() -> Console:
+    """As :func:`stdout`; a pipe has no width, and gets one that tables fit."""
+    from rich.console import Console
+
+    return stdout() if stdout().is_terminal else Console(highlight=False, width=160)
