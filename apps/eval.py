@@ -11,24 +11,21 @@ from typer.core import TyperGroup
 from lasmlx.apps.eval_plasticity import plasticity
 
 
-class RunByDefault(TyperGroup):
-    """``las eval runs/mine`` is ``las eval run runs/mine``."""
+class ModelByDefault(TyperGroup):
+    """``las eval runs/mine``: what names no command is about a model, and so is ``las eval --help``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """With the command that is meant where none is named."""
-        named = bool(args) and (args[0] in self.commands or args[0] in ("-h", "--help"))
-        return super().parse_args(ctx, args if named else ["run", *args])
+        named = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if named else [DEFAULT, *args])
 
 
-app = typer.Typer(
-    cls=RunByDefault,
-    help="Judge a model on held-out data (`run`, meant where no command is named), or settle a question with many.\n\n"
-    "Example: las eval runs/mine --data gps",
-)
+DEFAULT = "<run>"  # no folder that somebody would name
+app = typer.Typer(cls=ModelByDefault, help="Judge a model on held-out data, or settle a question with many of them.")
 app.command()(plasticity)
 
 
-@app.command(name="run")
+@app.command(name=DEFAULT, hidden=True)
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="A run's folder; else the newest, or the one that ships.")] = None,
     data: Annotated[
@@ -38,6 +35,8 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Bits per byte on held-out bytes, every one, beside what compressors need; of sequences the test set's score.
+
+    `las eval plasticity` trains many models to see whether plastic synapses help.
 
     Example: las eval runs/mine --data gps
     """
