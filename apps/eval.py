@@ -74,10 +74,11 @@ def evaluate(
         raise DataError(f"{corpus.name} has no held-out bytes.")
     if weights not in ("float32", "int8"):
         raise ValueError(f"--weights is {weights!r}, expected float32 or int8.")
+    tokenizer = tokenizer_of(model.config, folder)
     results: dict[str, Any] = {}
     for split, source in corpus.held_out.items():
         if weights == "float32":
-            results[split] = evaluate(model, tokens_of(source, tokenizer_of(model.config, folder)), split=split)
+            results[split] = evaluate(model, tokens_of(source, tokenizer), split=split)
         else:
             results[split] = evaluate_native(model, source, split=split)
     total = sum(r.bytes for r in results.values())

@@ -28,8 +28,7 @@ def save_memory(path: Path, model: Any, state: Any) -> None:
     Raises:
         FileError: it cannot be written.
     """
-    about = {"kind": KIND, "model_type": model.config.model_type, "model": fingerprint(model)}
-    save_arrays(path, flat(state), about)
+    save_arrays(path, flat(state), about(model))
 
 
 def load_memory(path: Path, model: Any) -> Any:
@@ -38,11 +37,15 @@ def load_memory(path: Path, model: Any) -> Any:
     Raises:
         FileError: it is missing, damaged, no memory, or of another model: a state means nothing to other weights.
     """
-    arrays, about = load_arrays(path)
-    if about.get("kind") != KIND:
+    return _load(path, model, about(model))
+
+
+def _load(path: Path, model: Any, owner: dict[str, str]) -> Any:
+    arrays, written = load_arrays(path)
+    if written.get("kind") != KIND:
         raise FileError(f"{path} is no memory file: it was not written by --memory.")
-    if about.get("model") != fingerprint(model):
-        kind = about.get("model_type", "unknown")
+    if written.get("model") != owner["model"]:
+        kind = written.get("model_type", "unknown")
         raise FileError(
             f"{path} is the memory of another model (a {kind}), and means nothing to this one "
             f"(a {model.config.model_type}): name the run it belongs to with --run."
@@ -52,6 +55,11 @@ def load_memory(path: Path, model: Any) -> Any:
     if wrong or arrays.keys() != wanted.keys() or not all(mx.isfinite(v).all().item() for v in arrays.values()):
         raise FileError(f"{path} is damaged: its arrays are not those of its model. Restore it from a copy.")
     return tree_map_with_path(lambda name, like: arrays[name].astype(like.dtype), state)
+
+
+def about(model: Any) -> dict[str, str]:
+    """Whose memory it is, for the header of the file; it reads every parameter."""
+    return {"kind": KIND, "model_type": model.config.model_type, "model": fingerprint(model)}
 
 
 def fingerprint(model: Any) -> str:
@@ -84,7 +92,8 @@ class Remembering:
                 f"--memory: a {family} model streams by its native step; it is for those without: plastic-lm."
             )
         self.tokenizer, self._model, self._path = tokenizer, model, path
-        self._state = load_memory(path, model) if path.exists() else None
+        self._about = about(model)  # once: a chat saves after each line
+        self._state = _load(path, model, self._about) if path.exists() else None
         self._session: StepwiseSession | None = None
 
     def session(self, seed: int = 0) -> StepwiseSession:
@@ -97,7 +106,7 @@ class Remembering:
     def save(self) -> None:
         """Write what the session has come to."""
         if self._session is not None:
-            save_memory(self._path, self._model, self._session.state)
+            save_arrays(self._path, flat(self._session.state), self._about)
 
     def forget(self) -> None:
         """Go on from the state before the first token."""

@@ -18,7 +18,7 @@ from lasmlx.train.records import SequenceStepRecord
 
 KEYS, VALUES = 96, 96  # tokens 0 to 95 and 96 to 191
 FILLER = (192, 256)
-PIECE = 512  # tokens a pass
+PIECE = 256  # tokens a pass
 STAGE = 100  # steps before sequences twice as long come in
 TRAINING = TrainConfig(steps=800, batch_size=32, seq_len=128, lr=5e-3, eval_every=0, save_every=0)
 QUESTIONS: dict[str, tuple[str, dict[str, int]]] = {
@@ -131,13 +131,20 @@ def persistence(
     """
     random = np.random.default_rng([seed, between])
     tokens, answers = association(random, sequences, pairs=4, between=between)
-    cut, state = tokens.shape[1] - 8, None
-    for start in range(0, cut, PIECE):
-        _, state = model(mx.array(tokens[:, start : min(start + PIECE, cut)]), state)
-        mx.eval(state)
+    cut = tokens.shape[1] - 8
+    state = read(model, tokens[:, :cut])
     if folder is not None:
         state = _through_files(model, state, folder, sequences)
     return float(_right(model, tokens[:, cut:], answers[:, cut:], state).mean())
+
+
+def read(model: Any, tokens: NDArray[Any]) -> Any:
+    """The state after tokens (b, t), read in pieces so that few logits are there at a time; None after no token."""
+    state = None
+    for start in range(0, tokens.shape[1], PIECE):
+        _, state = model(mx.array(tokens[:, start : start + PIECE]), state)
+        mx.eval(state)
+    return state
 
 
 def _through_files(model: Any, state: Any, folder: Path, count: int) -> Any:

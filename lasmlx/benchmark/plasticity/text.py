@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from lasmlx.benchmark.plasticity.recall import read
 from lasmlx.data import ByteSource, Corpus
 from lasmlx.train import TrainConfig, evaluate, train
 
@@ -115,11 +116,8 @@ def _pair(random: np.random.Generator) -> tuple[Told, Told]:
 
 def _log2(model: Any, rows: Sequence[bytes], count: int) -> NDArray[np.float64]:
     """log2 p of the last ``count`` bytes of each row, all of one length, given those before."""
-    x = mx.array(np.stack([np.frombuffer(row, np.uint8) for row in rows]))
-    state, piece = None, 256
-    for start in range(0, x.shape[1] - count - 1, piece):  # up to the byte before the last that needs no logits
-        _, state = model(x[:, start : min(start + piece, x.shape[1] - count - 1)], state)
-        mx.eval(state)
+    data = np.stack([np.frombuffer(row, np.uint8) for row in rows])
+    x, state = mx.array(data), read(model, data[:, : -count - 1])
     logits, _ = model(x[:, -count - 1 : -1], state)
     logp = logits - mx.logsumexp(logits, -1, keepdims=True)
     chosen = mx.take_along_axis(logp, x[:, -count:, None].astype(mx.int32), 2)
