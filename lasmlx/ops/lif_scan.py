@@ -127,7 +127,8 @@ def reference(
         spikes.append(s)
         potentials.append(v)
     after = LIFState(v, s, mx.stop_gradient(rest), a)
-    return LIF(mx.stack(spikes, 1).astype(u.dtype), mx.stack(potentials, 1).astype(u.dtype) if potential else None, after)
+    along = mx.stack(potentials, 1).astype(u.dtype) if potential else None
+    return LIF(mx.stack(spikes, 1).astype(u.dtype), along, after)
 
 
 def _check(
