@@ -12,7 +12,16 @@ from typing import Any, cast
 from lasmlx.apps.plots import line_plot
 from lasmlx.apps.terminal import stderr, stdout
 from lasmlx.data import Corpus, compressor_bits
-from lasmlx.train import EndRecord, EvalRecord, Record, SequenceEvalRecord, SequenceStepRecord, StartRecord, StepRecord
+from lasmlx.train import (
+    ActivityRecord,
+    EndRecord,
+    EvalRecord,
+    Record,
+    SequenceEvalRecord,
+    SequenceStepRecord,
+    StartRecord,
+    StepRecord,
+)
 from lasmlx.train.session import TrainingSession
 
 STEPS = (StepRecord, SequenceStepRecord)
@@ -83,6 +92,8 @@ class PlainReport(Report):
                 stdout().print(f"step {record.step}/{session.config.steps}  {value:.3f} {unit}  {rate}", soft_wrap=True)
         elif isinstance(record, EVALS):
             stdout().print(held_out_line(record, session), soft_wrap=True)
+        elif isinstance(record, ActivityRecord):
+            stdout().print(activity_line(record), soft_wrap=True)
         elif isinstance(record, EndRecord):
             stdout().print(closing(record, session), soft_wrap=True)
 
@@ -131,6 +142,8 @@ class TerminalReport(Report):
         elif isinstance(record, EVALS):
             self._held_out.append(record)
             console.print(held_out_line(record, session), soft_wrap=True)
+        elif isinstance(record, ActivityRecord):
+            console.print(activity_line(record), soft_wrap=True)
         elif isinstance(record, EndRecord):
             self.close()
             self._conclude(record, session)
@@ -191,6 +204,13 @@ def held_out_line(record: EvalRecord | SequenceEvalRecord, session: TrainingSess
     compressors = compressor_bits(cast(Corpus, session.data).full_name(record.split))
     others = ", ".join(f"{other} {bits:.3f}" for other, bits in compressors.items())
     return f"{text} over {record.bytes:,} bytes" + (f"  ({others})" if others else "")
+
+
+def activity_line(record: ActivityRecord) -> str:
+    """How much each layer fires, and what is wrong with that."""
+    rates = ", ".join(f"{rate:.3f}" for rate in record.rates)
+    text = f"step {record.step}  spikes a neuron and tick, layer by layer: {rates}"
+    return "\n".join([text, *(f"[bold yellow]warning:[/] {warning}" for warning in record.warnings)])
 
 
 def closing(record: EndRecord, session: TrainingSession) -> str:

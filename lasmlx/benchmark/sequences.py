@@ -88,7 +88,7 @@ def _train(data: SequenceData, name: str, share: float, seed: int, training: Tra
     family, settings = MODELS[name]
     mx.random.seed(seed)
     model = make_model(family.from_dict({"inputs": data.channels, "outputs": data.outputs} | settings))
-    model.shift, model.scale = (mx.array(v) for v in data.statistics)
+    model.fit_inputs(data.statistics)
     task = SequenceTask(data, config)
     trainer = Trainer(model, config, task)
     for step in range(config.steps):

@@ -1,11 +1,13 @@
 """Labelled sequences: vectors over time, of unequal length and at uneven times, each with a class or values."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +36,11 @@ class SequenceSet:
         """(n, t): where there is an element."""
         return np.arange(self.x.shape[1]) < self.lengths[:, None]
 
-    def take(self, rows: NDArray[np.int64]) -> "SequenceSet":
+    def take(self, rows: NDArray[np.int64]) -> SequenceSet:
         """Some of the sequences."""
         return SequenceSet(self.x[rows], self.lengths[rows], self.dt[rows], self.y[rows])
 
-    def thinned(self, share: float, seed: int) -> "SequenceSet":
+    def thinned(self, share: float, seed: int) -> SequenceSet:
         """Each element but the first dropped with probability ``share``; dt then spans what was dropped before it."""
         random = np.random.default_rng(seed)
         keep = (random.random(self.mask.shape) >= share) & self.mask
@@ -51,6 +53,15 @@ class SequenceSet:
             dt[i, : lengths[i]] = np.diff(ends, prepend=0)
         longest = int(lengths.max())
         return SequenceSet(x[:, :longest], lengths, dt[:, :longest], self.y)
+
+
+class Statistics(NamedTuple):
+    """Of the channels of sequences, (channels,) each."""
+
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]  # 1 where a channel does not move
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +84,16 @@ class SequenceData:
         return len(self.classes) or int(self.train.y.shape[1])
 
     @property
-    def statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of each channel over the training set, (channels,) each."""
-        values = self.train.x[self.train.mask].astype(np.float64)  # (elements, channels)
-        deviation = values.std(0)
-        return values.mean(0).astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
+    def statistics(self) -> Statistics:
+        """Of each channel over the training set."""
+        values = self.train.x[self.train.mask]  # (elements, channels)
+        deviation = values.std(0, dtype=np.float64)
+        return Statistics(
+            values.mean(0, dtype=np.float64).astype(np.float32),
+            np.where(deviation > 0, deviation, 1).astype(np.float32),
+            values.min(0),
+            values.max(0),
+        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,7 +1,18 @@
 """Blocks: ``mlx.nn`` modules built from the ops."""
 
+from lasmlx.layers.attention import Attention, AttentionState
 from lasmlx.layers.cfc import CfCCell, WiredCfCCell
 from lasmlx.layers.embedding import ContinuousEmbedding, LookupEmbedding, sinusoidal_positions
+from lasmlx.layers.exchange import (
+    Adapter,
+    AdaptiveGate,
+    CrossAttention,
+    Gated,
+    PotentialAdapter,
+    RateAdapter,
+    StateExchange,
+    TemporalAdapter,
+)
 from lasmlx.layers.liquid import BoundedTau, LiquidCell, LTCCell, SoftTau
 from lasmlx.layers.lstm import LSTMCell
 from lasmlx.layers.mamba import Mamba, MambaBlock, MambaState, decay_rates, multi_scale_decay_rates
@@ -17,23 +28,47 @@ from lasmlx.layers.plastic import (
     SynapseState,
 )
 from lasmlx.layers.sequence import Bidirectional, MixedMemory, MixedMemoryState, Stack, length_mask
+from lasmlx.layers.spiking import (
+    Activity,
+    DeltaEncoder,
+    LatencyEncoder,
+    LIFCell,
+    RateEncoder,
+    SpikingSSM,
+    activity,
+)
+from lasmlx.layers.spiking_block import BidirectionalBlock, Felt, Flow, ParallelBlock, SequentialBlock
 from lasmlx.layers.time_step import BoundedTimeStep, SoftplusTimeStep
+from lasmlx.layers.transformer import SwiGLU, TimedLinear, TransformerBlock
 from lasmlx.layers.wiring import NCP, AutoNCP, Explicit, FullyConnected, Random, Wiring, picture
 
 __all__ = [
     "NCP",
+    "Activity",
+    "Adapter",
+    "AdaptiveGate",
+    "Attention",
+    "AttentionState",
     "AutoNCP",
     "Bidirectional",
+    "BidirectionalBlock",
     "BoundedTau",
     "BoundedTimeStep",
     "CfCCell",
     "ConstantRates",
     "ContinuousEmbedding",
+    "CrossAttention",
+    "DeltaEncoder",
     "Explicit",
+    "Felt",
     "FixedLinear",
+    "Flow",
     "FullyConnected",
+    "Gated",
+    "LIFCell",
     "LSTMCell",
     "LTCCell",
+    "LatencyEncoder",
     "LiquidCell",
     "LiquidWithSynapses",
     "LookupEmbedding",
@@ -42,18 +77,30 @@ __all__ = [
     "MambaState",
     "MixedMemory",
     "MixedMemoryState",
+    "ParallelBlock",
     "PlasticLinear",
     "PlasticLiquidCell",
     "PlasticRates",
     "PlasticState",
+    "PotentialAdapter",
     "RMSNorm",
     "Random",
+    "RateAdapter",
+    "RateEncoder",
+    "SequentialBlock",
     "SoftTau",
     "SoftplusTimeStep",
+    "SpikingSSM",
     "Stack",
+    "StateExchange",
+    "SwiGLU",
     "SynapseState",
+    "TemporalAdapter",
+    "TimedLinear",
+    "TransformerBlock",
     "WiredCfCCell",
     "Wiring",
+    "activity",
     "decay_rates",
     "length_mask",
     "multi_scale_decay_rates",

@@ -71,13 +71,19 @@ class Mamba(nn.Module):
         e, n = self.A_log.shape
         return MambaState(mx.zeros((b, self.conv.weight.shape[1] - 1, e)), mx.zeros((b, e, n)))
 
-    def traced(self, u: mx.array, state: MambaState | None = None) -> tuple[mx.array, MambaState, mx.array]:
-        """As calling, with the time steps dt (b, t, e) beside."""
-        n = self.A_log.shape[1]
+    def traced(
+        self, u: mx.array, state: MambaState | None = None, *, told: mx.array | None = None
+    ) -> tuple[mx.array, MambaState, mx.array]:
+        """As calling, with the time steps dt (b, t, e) beside.
+
+        Args:
+            told: added to B and C, side by side, (b, t, 2 n).
+        """
         tail, h = self.init_state(u.shape[0]) if state is None else state
         x, z = mx.split(self.in_proj(u), 2, axis=-1)  # (b, t, e) each
         x, tail = causal_conv1d(x, self.conv.weight, self.conv.bias, tail, activation="silu")
-        low, B, C = mx.split(self.x_proj(x), [self._rank, self._rank + n], axis=-1)
+        low, matrices = mx.split(self.x_proj(x), [self._rank], axis=-1)
+        B, C = mx.split(matrices if told is None else matrices + told, 2, axis=-1)
         dt = self.dt_proj(low)
         y, h = selective_scan(x, dt, -mx.exp(self.A_log), B, C, self.D, z, h, substeps=self._substeps)
         return self.out_proj(y), MambaState(tail, h), dt

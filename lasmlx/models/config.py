@@ -79,3 +79,13 @@ def expect(what: str, name: str, value: object, holds: bool, expected: str) -> N
     """Raise :class:`ConfigError` saying what ``name`` was and what it should be, unless ``holds``."""
     if not holds:
         raise ConfigError(f"{what}: {name} is {value!r}, expected {expected}.")
+
+
+VOCABULARIES = {"bytes": 256, "gpt2": 50257, "sentencepiece": 0}  # tokens; 0: as many as were learnt
+
+
+def expect_vocabulary(what: str, tokenizer: str, vocab: int) -> None:
+    """Raise :class:`ConfigError` unless the tokenizer is known and has so many tokens."""
+    expect(what, "tokenizer", tokenizer, tokenizer in VOCABULARIES, f"one of {', '.join(VOCABULARIES)}")
+    size = VOCABULARIES[tokenizer] or vocab
+    expect(what, "vocab", vocab, vocab == size and size >= 1, f"{size} for {tokenizer}")

@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import mlx.core as mx
 
 from lasmlx.layers import BoundedTau, CfCCell, FullyConnected, LiquidCell, LTCCell, SoftTau, Stack
+from lasmlx.models.cells import CellsConfig, SequenceModel, SequenceState, TextModel
 from lasmlx.models.config import expect
-from lasmlx.models.recurrent import RecurrentByteModel, RecurrentConfig, RecurrentSequenceModel, SequenceState
 from lasmlx.ops import Solver, time_steps
 
 CELLS = ("liquid", "soft", "ltc", "cfc")
 
 
 @dataclass(frozen=True)
-class LNNConfig(RecurrentConfig):
+class LNNConfig(CellsConfig):
     """Sizes and time constants of an ``lnn``."""
 
     model_type: ClassVar[str] = "lnn"
@@ -44,7 +44,7 @@ class LNNTrace(NamedTuple):
     tau: tuple[mx.array, ...]  # seconds, a layer each: (b, t, units)
 
 
-class ByteLNN(RecurrentByteModel):
+class ByteLNN(TextModel):
     """Bytes (b, t) to logits of the next byte (b, t, 256)."""
 
     def __init__(self, config: LNNConfig) -> None:
@@ -56,7 +56,7 @@ class ByteLNN(RecurrentByteModel):
         return LNNTrace(self.head(self.norm(h)), state, tau)
 
 
-class SequenceLNN(RecurrentSequenceModel):
+class SequenceLNN(SequenceModel):
     """Vectors (b, t, inputs) to what is known of the sequence after each of them, (b, t, outputs)."""
 
     def __init__(self, config: LNNConfig) -> None:

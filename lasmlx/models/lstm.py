@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lasmlx.layers import LSTMCell, Stack
-from lasmlx.models.recurrent import RecurrentByteModel, RecurrentConfig, RecurrentSequenceModel
+from lasmlx.models.cells import CellsConfig, SequenceModel, TextModel
 
 
 @dataclass(frozen=True)
-class LSTMConfig(RecurrentConfig):
+class LSTMConfig(CellsConfig):
     """Sizes of an ``lstm``."""
 
     model_type: ClassVar[str] = "lstm"
 
 
-def make_lstm(config: LSTMConfig) -> RecurrentByteModel | RecurrentSequenceModel:
+def make_lstm(config: LSTMConfig) -> TextModel | SequenceModel:
     """A model of bytes if there are no input channels, of vectors otherwise."""
     stack = Stack([LSTMCell(width, config.hidden) for width in config.widths])
-    return RecurrentSequenceModel(config, stack) if config.inputs else RecurrentByteModel(config, stack)
+    return SequenceModel(config, stack) if config.inputs else TextModel(config, stack)

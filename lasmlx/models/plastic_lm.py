@@ -19,12 +19,11 @@ from lasmlx.layers import (
     RMSNorm,
     sinusoidal_positions,
 )
-from lasmlx.models.config import Config, expect
+from lasmlx.models.config import Config, expect, expect_vocabulary
 from lasmlx.models.model import Model
 from lasmlx.ops import Adaptive, Solver, Steps
 from lasmlx.ops.ode import KERNEL_SOLVERS
 
-TOKENIZERS = ("bytes", "gpt2", "sentencepiece")
 RULES = ("none", "hebb", "oja", "delta")
 
 
@@ -65,10 +64,7 @@ class PlasticLMConfig(Config):
         expect(family, "rank", self.rank, fits, f"0, or a multiple of heads = {self.heads} with place = beside")
         expect(family, "place", self.place, self.place in ("beside", "drive"), "beside or drive")
         expect(family, "update", self.update, self.update in ("element", "substep"), "element or substep")
-        expect(family, "tokenizer", self.tokenizer, self.tokenizer in TOKENIZERS, f"one of {', '.join(TOKENIZERS)}")
-        sizes = {"bytes": 256, "gpt2": 50257}
-        size = sizes.get(self.tokenizer, self.vocab)
-        expect(family, "vocab", self.vocab, self.vocab == size and size >= 1, f"{size} for {self.tokenizer}")
+        expect_vocabulary(family, self.tokenizer, self.vocab)
         bounds = (self.tau_min, self.tau_max)
         expect(
             family, "(tau_min, tau_max)", bounds, 0 < self.tau_min < self.tau_max < math.inf, "0 < tau_min < tau_max"

@@ -15,6 +15,8 @@ from lasmlx.models.lstm import LSTMConfig, make_lstm
 from lasmlx.models.mamba import MambaConfig, MambaLM
 from lasmlx.models.model import CONFIG_FILE, WEIGHTS_FILE, Model
 from lasmlx.models.plastic_lm import PlasticLM, PlasticLMConfig
+from lasmlx.models.spiking_mamba import SpikingMambaConfig, make_spiking_mamba
+from lasmlx.models.transformer import TransformerConfig, make_transformer
 
 FAMILIES: dict[str, tuple[type[Config], Any]] = {
     "las": (LASConfig, LAS),
@@ -22,6 +24,8 @@ FAMILIES: dict[str, tuple[type[Config], Any]] = {
     "lstm": (LSTMConfig, make_lstm),
     "mamba": (MambaConfig, MambaLM),
     "plastic-lm": (PlasticLMConfig, PlasticLM),
+    "spiking-mamba": (SpikingMambaConfig, make_spiking_mamba),
+    "transformer": (TransformerConfig, make_transformer),
 }
 
 

@@ -6,6 +6,7 @@ from lasmlx.train.loop import Trainer, train
 from lasmlx.train.optimizer import AdamW
 from lasmlx.train.recipe import Recipe, load_recipe, preset_names
 from lasmlx.train.records import (
+    ActivityRecord,
     CheckpointRecord,
     EndRecord,
     EvalRecord,
@@ -19,6 +20,7 @@ from lasmlx.train.run import Run, RunError, new_run_path, newest_run
 from lasmlx.train.task import evaluate_sequences
 
 __all__ = [
+    "ActivityRecord",
     "AdamW",
     "CheckpointRecord",
     "EndRecord",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lasmlx.models.config import expect
+from lasmlx.train.precision import DTYPES, Precision
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class TrainConfig:
     weight_decay: float = 0.01  # of matrices
     clip: float = 1.0  # largest global norm of the gradient
     accumulate: int = 1  # batches a step
+    precision: Precision = "float32"  # of the computation: float32, bfloat16 or float16; what is kept is float32
+    curriculum: int = 0  # steps in which windows grow from an eighth of seq_len to all of it; 0: whole from the start
     carry: int = 16  # windows in a row through which the state is carried (truncated back-propagation); 1: none
     seed: int = 0
     eval_every: int = 500  # steps; 0: only at the end
@@ -33,7 +36,9 @@ class TrainConfig:
         for name in ("steps", "batch_size", "seq_len", "accumulate", "carry", "eval_bytes"):
             value = getattr(self, name)
             expect("training", name, value, value >= 1, "at least 1")
-        for name in ("warmup", "eval_every", "save_every", "seed", "weight_decay"):
+        known = ", ".join(DTYPES)
+        expect("training", "precision", self.precision, self.precision in DTYPES, f"one of {known}")
+        for name in ("warmup", "curriculum", "eval_every", "save_every", "seed", "weight_decay"):
             value = getattr(self, name)
             expect("training", name, value, value >= 0, "0 or more")
         expect("training", "lr", self.lr, 0 < self.lr <= 1, "above 0 and at most 1")

@@ -18,9 +18,12 @@ from lasmlx.models.tree import flat
 from lasmlx.train.compile import compile_step
 from lasmlx.train.config import TrainConfig
 from lasmlx.train.optimizer import AdamW, schedule
+from lasmlx.train.precision import LossScale, computing_in
 from lasmlx.train.records import CheckpointRecord, EndRecord, Record, StartRecord
 from lasmlx.train.run import Checkpoint, Run
 from lasmlx.train.task import Task, initial_language_state, language_loss, make_task
+
+FIRST_LOOK = 10  # steps after which a network that does not work should be noticed
 
 
 class Trainer:
@@ -38,6 +41,7 @@ class Trainer:
         )
         self.optimizer.init(model.trainable_parameters())
         self.carried = self._initial_state()
+        self.scale = LossScale(config.precision)
         value_and_grad = nn.value_and_grad(model, self._loss)
         wrap = compile_step if compiled else lambda f, _: f
         state = [model.state, self.optimizer.state, mx.random.state]
@@ -51,7 +55,8 @@ class Trainer:
             fresh: the batch starts anew: forget the carried state.
 
         Returns:
-            The mean loss and the norm of the gradient before clipping.
+            The mean loss and the norm of the gradient before clipping, 0 where it overflowed float16 and the step was
+            left out.
         """
         if fresh:
             self.carried = self._initial_state()
@@ -59,17 +64,26 @@ class Trainer:
         losses, total = [], None
         for i in range(parts):
             rows = slice(i * b, (i + 1) * b)
-            (loss, self.carried[i]), gradients = self._gradients([v[rows] for v in arrays], self.carried[i])
+            (_, loss, self.carried[i]), gradients = self._gradients(
+                [v[rows] for v in arrays], self.carried[i], self.scale.value
+            )
             losses.append(loss)
             total = gradients if total is None else tree_map(mx.add, total, gradients)
             if parts > 1:
                 mx.eval(total, loss, self.carried[i])
-        self._update(total if parts == 1 else tree_map(lambda g: g / parts, total))
+        total = self.scale.unscaled(total if parts == 1 else tree_map(lambda g: g / parts, total))
+        taken = self.scale.accepts(total)
+        if taken:
+            self._update(total)
         mx.eval(losses, self.carried, self.model.state, self.optimizer.state)
-        return sum(loss.item() for loss in losses) / parts, self.optimizer.state["grad_norm"].item()
+        norm = self.optimizer.state["grad_norm"].item() if taken else 0.0
+        return sum(loss.item() for loss in losses) / parts, norm
 
-    def _loss(self, arrays: list[mx.array], state: Any) -> tuple[mx.array, Any]:
-        return (self._task.loss if self._task else language_loss)(self.model, arrays, state)
+    def _loss(self, arrays: list[mx.array], state: Any, scale: mx.array) -> tuple[mx.array, mx.array, Any]:
+        """What is differentiated, what is reported, and the state to carry on."""
+        with computing_in(self.model, self.config.precision):
+            loss, cost, state = (self._task.loss if self._task else language_loss)(self.model, arrays, state)
+        return (loss + cost) * scale, loss, state
 
     def _initial_state(self) -> list[Any]:
         initial = self._task.initial_state if self._task else initial_language_state
@@ -82,6 +96,7 @@ class Trainer:
             "optimizer": self.optimizer.state,
             "carried": self.carried,
             "random": cast(Any, mx.random.state)[0],
+            "scale": self.scale.state,
         }
         return flat(tree)
 
@@ -93,6 +108,7 @@ class Trainer:
         tree = tree_unflatten(list(arrays.items()))
         self.model.update(tree["model"])
         _assign(self.optimizer.state, tree["optimizer"])
+        _assign(self.scale.state, tree.get("scale", {}))
         self.carried = tree_map_with_path(lambda path, _: arrays[f"carried.{path}"], self.carried)
         high, low = tree["random"].tolist()
         mx.random.seed(high << 32 | low)  # a seed is a key's two halves, so this sets the key itself
@@ -172,7 +188,8 @@ def train(
         looks = last or (config.eval_every and done % config.eval_every == 0)
         better = False
         records = task.evaluate(model, done, last) if looks else []
-        for record_ in records:
+        seen = task.observe(model, done) if looks or done == FIRST_LOOK else []
+        for record_ in [*seen, *records]:
             if run is not None:
                 run.log(record_)
             yield record_

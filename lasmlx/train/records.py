@@ -9,6 +9,9 @@ from typing import Literal
 
 BITS_PER_NAT = 1 / math.log(2)
 
+MOST_SILENT = 0.9  # shares of a layer from which on it is called silent, or busy
+MOST_BUSY = 0.5
+
 
 @dataclass(frozen=True)
 class StartRecord:
@@ -73,6 +76,29 @@ class SequenceEvalRecord:
 
 
 @dataclass(frozen=True)
+class ActivityRecord:
+    """How much the neurons of a spiking model fire, a number a layer."""
+
+    step: int
+    rates: tuple[float, ...]  # spikes a neuron and tick
+    silent: tuple[float, ...]  # share of the neurons that never fired
+    busy: tuple[float, ...]  # share of those that fired at nearly every tick
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong, and what to do about it; nothing if all is well."""
+        found = []
+        for i, (silent, busy) in enumerate(zip(self.silent, self.busy, strict=True), 1):
+            if silent > MOST_SILENT:
+                found.append(
+                    f"layer {i} is silent ({silent:.0%} of its neurons never fire): lower theta, or raise beta."
+                )
+            if busy > MOST_BUSY:
+                found.append(f"layer {i} fires all the time ({busy:.0%} of its neurons): raise theta, or lower beta.")
+        return found
+
+
+@dataclass(frozen=True)
 class CheckpointRecord:
     """A checkpoint is on the disk."""
 
@@ -94,4 +120,4 @@ class EndRecord:
 
 AnyStep = StepRecord | SequenceStepRecord
 AnyEval = EvalRecord | SequenceEvalRecord
-Record = StartRecord | AnyStep | AnyEval | CheckpointRecord | EndRecord
+Record = StartRecord | AnyStep | AnyEval | ActivityRecord | CheckpointRecord | EndRecord

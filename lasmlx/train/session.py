@@ -88,7 +88,7 @@ def prepare(
     mx.random.seed(recipe.train.seed)
     model = make_model(recipe.model)
     if isinstance(learnt, SequenceData):
-        model.shift, model.scale = (mx.array(v) for v in learnt.statistics)
+        model.fit_inputs(learnt.statistics)
     return TrainingSession(recipe, model, learnt, reader, task, run, resumed=False)
 
 
@@ -160,7 +160,10 @@ def _with_vocabulary(recipe: Recipe, tokenizer: Tokenizer) -> Recipe:
 def _fitted(recipe: Recipe, data: SequenceData) -> Recipe:
     """With the model's inputs and outputs those of the data."""
     if not hasattr(recipe.model, "inputs"):
-        raise DataError(f"a {recipe.model.model_type} model reads bytes; labelled sequences are for lnn.")
+        raise DataError(
+            f"a {recipe.model.model_type} model reads bytes; labelled sequences are for lnn, lstm, transformer and "
+            "spiking-mamba."
+        )
     return recipe.replace({"model.inputs": data.channels, "model.outputs": data.outputs})
 
 

@@ -17,12 +17,15 @@ from lasmlx.train.config import TrainConfig
 from lasmlx.train.evaluate import evaluate
 from lasmlx.train.records import (
     BITS_PER_NAT,
+    ActivityRecord,
     AnyStep,
     EvalRecord,
     SequenceEvalRecord,
     SequenceStepRecord,
     StepRecord,
 )
+
+OBSERVED = 8  # rows of a batch that are looked into
 
 
 class Task(Protocol):
@@ -38,14 +41,17 @@ class Task(Protocol):
     def initial_state(self, model: Any, b: int) -> Any:
         """What is carried from batch to batch."""
 
-    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
-        """The mean loss, and the state to carry on."""
+    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, mx.array, Any]:
+        """The mean loss, what the model asks to pay beside it (``Model.learn``), and the state to carry on."""
 
     def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> AnyStep:
         """What to report of a step."""
 
     def evaluate(self, model: Any, step: int, last: bool) -> list[Any]:
         """What was held out, a record a split."""
+
+    def observe(self, model: Any, step: int) -> list[ActivityRecord]:
+        """What there is to see inside the model, on the first rows of a batch."""
 
     def score(self, records: list[Any]) -> float | None:
         """By which the best model is kept, lower is better; None keeps the last."""
@@ -64,7 +70,7 @@ class LanguageTask:
         self._source = tokens_of(corpus.train, tokenizer)
         self._windows = Windows(self._source, lanes, config.seq_len, config.seed, config.carry)
         self._corpus, self._config, self._tokenizer = corpus, config, tokenizer
-        self._bytes = self._windows.elements_per_step  # of the last batch
+        self._bytes = self._elements = self._windows.elements_per_step  # of the last batch
         self.size, self.steps_per_epoch = len(corpus.train), self._windows.steps_per_epoch
 
     @cached_property
@@ -72,22 +78,23 @@ class LanguageTask:
         return {split: tokens_of(source, self._tokenizer) for split, source in self._corpus.held_out.items()}
 
     def batch(self, step: int) -> tuple[list[mx.array], bool]:
-        """Windows and the windows an element later, (b accumulate, t)."""
-        batch = self._windows.batch(step)
-        self._bytes = self._source.bytes_of(batch.y)
-        return [mx.array(batch.x), mx.array(batch.y)], batch.fresh
+        """Windows and the windows an element later, (b accumulate, t); while they are cut short each starts anew."""
+        batch, length = self._windows.batch(step), window_length(self._config, step)
+        x, y = batch.x[:, :length], batch.y[:, :length]
+        self._bytes, self._elements = self._source.bytes_of(y), y.size
+        return [mx.array(x), mx.array(y)], batch.fresh or step <= self._config.curriculum
 
     def initial_state(self, model: Any, b: int) -> Any:
-        """The model's state before the first element."""
-        return initial_language_state(model, b)
+        """The model's state before the first element; nothing where none is carried on."""
+        return initial_language_state(model, b) if self._config.carry > 1 else []
 
-    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, mx.array, Any]:
         """Nats an element."""
         return language_loss(model, arrays, state)
 
     def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> StepRecord:
         """Of the last batch, in nats and bits a byte."""
-        loss *= self._windows.elements_per_step / self._bytes
+        loss *= self._elements / self._bytes
         return StepRecord(step, loss, loss * BITS_PER_NAT, self._bytes / seconds, lr, grad_norm)
 
     def evaluate(self, model: Any, step: int, last: bool) -> list[EvalRecord]:
@@ -95,6 +102,11 @@ class LanguageTask:
         most = None if last else self._config.eval_bytes
         splits = self._held_out.items()
         return [evaluate(model, source, max_bytes=most, step=step, split=split) for split, source in splits]
+
+    def observe(self, model: Any, step: int) -> list[ActivityRecord]:
+        """Of windows of a batch."""
+        (x, _), _ = self.batch(step)
+        return _activity(model, step, x[:OBSERVED])
 
     def score(self, records: list[EvalRecord]) -> float | None:
         """Bits a byte, the mean over the splits."""
@@ -113,6 +125,8 @@ class SequenceTask:
         self._data, self._config = data, config
         self._rows = config.batch_size * config.accumulate
         self.size, self.steps_per_epoch = len(data.train), len(data.train) // self._rows
+        if config.curriculum:
+            raise DataError(f"{data.name} is labelled sequences, whose windows cannot grow: set curriculum=0.")
         if not self.steps_per_epoch:
             raise DataError(
                 f"{data.name} has {self.size} sequences to train on, a step takes {self._rows}: lower the batch size."
@@ -129,10 +143,11 @@ class SequenceTask:
         """Nothing is carried."""
         return []
 
-    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, mx.array, Any]:
         """Nats a sequence, or the mean square of the error."""
-        y = answers(model, *arrays[:4])
-        return _losses(y, arrays[4]).mean(), state
+        x, dt, mask, lengths, expected = arrays
+        y, _, cost = model.learn(x, dt=dt, mask=mask)
+        return _losses(_last(y, lengths), expected).mean(), cost, state
 
     def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> SequenceStepRecord:
         """The loss alone: the score takes another pass."""
@@ -141,6 +156,11 @@ class SequenceTask:
     def evaluate(self, model: Any, step: int, last: bool) -> list[SequenceEvalRecord]:
         """The whole test set."""
         return [replace(evaluate_sequences(model, self._data), step=step, final=last)]
+
+    def observe(self, model: Any, step: int) -> list[ActivityRecord]:
+        """Of sequences of a batch."""
+        (x, dt, mask, *_), _ = self.batch(step)
+        return _activity(model, step, x[:OBSERVED], dt=dt[:OBSERVED], mask=mask[:OBSERVED])
 
     def score(self, records: list[SequenceEvalRecord]) -> float | None:
         """None."""
@@ -185,17 +205,42 @@ def initial_language_state(model: Any, b: int) -> Any:
     return model.init_state(b)
 
 
-def language_loss(model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
-    """Nats an element of windows x and of y, an element later, and the state after them."""
+def language_loss(model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, mx.array, Any]:
+    """Nats an element of windows x and of y, an element later, what the model asks beside, and the state after them.
+
+    Without a state before there is none after.
+    """
     x, y = arrays
-    logits, state = model(x, state)
-    return cross_entropy(logits, y).mean(), state
+    logits, after, cost = model.learn(x, state or None)
+    return cross_entropy(logits, y).mean(), cost, after if state else []
+
+
+def window_length(config: TrainConfig, step: int) -> int:
+    """Elements of the windows at step i = 0, 1, ...: eighths of seq_len, one more each eighth of the curriculum.
+
+    Source: Li, Zhang & He 2022, The stability-efficiency dilemma, section 4.
+    """
+    if step >= config.curriculum:
+        return config.seq_len
+    return max(1, config.seq_len * (1 + 8 * step // config.curriculum) // 8)
 
 
 def answers(model: Any, x: mx.array, dt: mx.array, mask: mx.array, lengths: mx.array) -> mx.array:
     """What the model says after the last element of each sequence, (b, outputs)."""
     y, _ = model(x, dt=dt, mask=mask)
+    return _last(y, lengths)
+
+
+def _last(y: mx.array, lengths: mx.array) -> mx.array:
     return mx.take_along_axis(y, (lengths - 1)[:, None, None], 1)[:, 0]
+
+
+def _activity(model: Any, step: int, x: mx.array, **where: mx.array) -> list[ActivityRecord]:
+    if not hasattr(model, "activity"):
+        return []
+    layers = model.activity(x, **where)
+    rates, silent, busy = (tuple(v.item() for v in values) for values in zip(*layers, strict=True))
+    return [ActivityRecord(step, rates, silent, busy)]
 
 
 def make_task(data: Corpus | SequenceData, config: TrainConfig, tokenizer: Tokenizer = BYTES) -> Task:

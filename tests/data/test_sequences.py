@@ -34,10 +34,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         np.testing.assert_array_equal(row[:length], x[:length])
         assert not row[length:].any()
     assert data.train.dt.sum(1).tolist() == given["lengths_train"].tolist()  # a second an element
-    mean, deviation = data.statistics
+    mean, deviation, low, high = data.statistics
     inside = given["x_train"][data.train.mask]
     np.testing.assert_allclose(mean, inside.mean(0), rtol=1e-5)
     np.testing.assert_allclose(deviation, inside.std(0), rtol=1e-5)
+    assert (low.tolist(), high.tolist()) == (inside.min(0).tolist(), inside.max(0).tolist())
 
 
 def test_times_become_steps(tmp_path: Path) -> None:

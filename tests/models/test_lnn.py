@@ -121,7 +121,7 @@ def test_there_and_back_through_files(inputs: int, tmp_path: Path) -> None:
             r"lnn: \(tau_min, tau_max\) is \(2.0, 1.0\), expected 0 < tau_min < tau_max",
         ),
         ({"hidden": 0}, "lnn: hidden is 0, expected at least 1"),
-        ({"outputs": 3}, "lnn: outputs is 3, expected 256 for bytes"),
+        ({"outputs": 3}, "lnn: outputs is 3, expected 256 without channels"),
         ({"dt": 0.0}, "lnn: dt is 0.0, expected seconds above 0"),
     ],
 )

@@ -85,12 +85,12 @@ class RecallTask:
         """Nothing is carried."""
         return []
 
-    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, Any]:
+    def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, mx.array, Any]:
         """Nats an answer."""
         tokens, answers = arrays
         logits, _ = model(tokens[:, :-1])
         weight = answers[:, 1:].astype(mx.float32)
-        return (cross_entropy(logits, tokens[:, 1:]) * weight).sum() / weight.sum(), state
+        return (cross_entropy(logits, tokens[:, 1:]) * weight).sum() / weight.sum(), mx.zeros(()), state
 
     def record(self, step: int, loss: float, seconds: float, lr: float, grad_norm: float) -> SequenceStepRecord:
         """The loss alone."""
@@ -98,6 +98,10 @@ class RecallTask:
 
     def evaluate(self, model: Any, step: int, last: bool) -> list[Any]:
         """Not while training."""
+        return []
+
+    def observe(self, model: Any, step: int) -> list[Any]:
+        """Nothing."""
         return []
 
     def score(self, records: list[Any]) -> float | None:

@@ -1,29 +1,32 @@
-"""What the recurrent families share: cells on top of each other, over bytes or over vectors at any times."""
+"""What the families of cells share: cells on top of each other, over bytes or tokens, or over vectors at any times."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from lasmlx.layers import LookupEmbedding, RMSNorm, Stack
-from lasmlx.models.config import Config, expect
+from lasmlx.data import Statistics
+from lasmlx.layers import LookupEmbedding, RMSNorm
+from lasmlx.models.config import Config, expect, expect_vocabulary
 from lasmlx.models.model import Model
 from lasmlx.ops import Steps, time_steps
 
 
 @dataclass(frozen=True)
-class RecurrentConfig(Config):
-    """Sizes that the recurrent families share."""
+class CellsConfig(Config):
+    """Sizes that the families of cells share."""
 
-    inputs: int = 0  # channels of a sequence; 0: bytes
-    outputs: int = 256  # classes or values; of bytes always 256
+    inputs: int = 0  # channels of a sequence; 0: bytes or tokens
+    outputs: int = 256  # classes or values of a sequence; 256 without channels
+    tokenizer: Literal["bytes", "gpt2", "sentencepiece"] = "bytes"
+    vocab: int = 256
     hidden: int = 64  # units a layer
     layers: int = 2
-    dt: float = 1.0  # s, a byte
+    dt: float = 1.0  # s, a byte or token
 
     def __post_init__(self) -> None:
         family = self.model_type
@@ -33,7 +36,8 @@ class RecurrentConfig(Config):
         expect(family, "inputs", self.inputs, self.inputs >= 0, "channels, or 0 for bytes")
         expect(family, "dt", self.dt, 0 < self.dt < math.inf, "seconds above 0")
         if not self.inputs:
-            expect(family, "outputs", self.outputs, self.outputs == 256, "256 for bytes")
+            expect(family, "outputs", self.outputs, self.outputs == 256, "256 without channels")
+        expect_vocabulary(family, self.tokenizer, self.vocab)
 
     @property
     def widths(self) -> list[int]:
@@ -49,26 +53,26 @@ class SequenceState(NamedTuple):
     seconds: mx.array  # (b, 1)
 
 
-class RecurrentByteModel(Model):
-    """Bytes (b, t) to logits of the next byte (b, t, 256): embedding, cells, norm, head.
+class TextModel(Model):
+    """Bytes or tokens (b, t) to logits of the next (b, t, vocab): embedding, cells, norm, head.
 
     Args:
-        stack: cells from ``config.hidden`` to ``config.hidden``; a byte lasts ``config.dt`` seconds.
+        stack: a cell from ``config.hidden`` to ``config.hidden``; an element lasts ``config.dt`` seconds.
     """
 
-    def __init__(self, config: RecurrentConfig, stack: Stack) -> None:
+    def __init__(self, config: CellsConfig, stack: Any) -> None:
         super().__init__(config)
-        self.embedding = LookupEmbedding(self.config.hidden)
+        self.embedding = LookupEmbedding(self.config.hidden, self.config.vocab)
         self.stack = stack
         self.norm = RMSNorm(self.config.hidden)
-        self.head = nn.Linear(self.config.hidden, 256, bias=False)
+        self.head = nn.Linear(self.config.hidden, self.config.vocab, bias=False)
 
     def init_state(self, b: int) -> Any:
-        """The state before the first byte, for a batch of b."""
+        """The state before the first element, for a batch of b."""
         return self.stack.init_state(b)
 
     def __call__(self, x: mx.array, state: Any = None) -> tuple[mx.array, Any]:
-        """Logits of the byte after each byte, and the state after the last."""
+        """Logits of the element after each, and the state after the last."""
         h, state = self.stack(self.embedding(x), state, dt=self._steps(x))
         return self.head(self.norm(h)), state
 
@@ -76,7 +80,7 @@ class RecurrentByteModel(Model):
         return Steps(mx.full((*x.shape, 1), self.config.dt))
 
 
-class RecurrentSequenceModel(Model):
+class SequenceModel(Model):
     """Vectors (b, t, inputs) to what is known of the sequence after each of them, (b, t, outputs).
 
     ``y_i = W m_i + b`` with ``m_i`` the mean over time of the last layer's h so far, ``sum h dt / sum dt``: an element
@@ -84,10 +88,10 @@ class RecurrentSequenceModel(Model):
     weights.
 
     Args:
-        stack: cells from ``config.inputs`` to ``config.hidden``.
+        stack: a cell from ``config.inputs`` to ``config.hidden``.
     """
 
-    def __init__(self, config: RecurrentConfig, stack: Stack) -> None:
+    def __init__(self, config: CellsConfig, stack: Any) -> None:
         super().__init__(config)
         self.shift = mx.zeros((self.config.inputs,))
         self.scale = mx.ones((self.config.inputs,))
@@ -114,7 +118,11 @@ class RecurrentSequenceModel(Model):
         return self._read(h, cells, state, time_steps(dt, *x.shape[:2], mask=mask))
 
     def _scaled(self, x: mx.array) -> mx.array:
-        return (x - self.shift) / self.scale
+        return ((x - self.shift) / self.scale).astype(self.head.weight.dtype)
+
+    def fit_inputs(self, statistics: Statistics) -> None:
+        """Scale inputs by the mean and deviation of each channel over the training data."""
+        self.shift, self.scale = mx.array(statistics.mean), mx.array(statistics.deviation)
 
     def _read(
         self, h: mx.array, cells: tuple[Any, ...], state: SequenceState, seconds: mx.array
