@@ -17,18 +17,6 @@ ConvForward describe(const Arrays& in, const Spec& spec) {
   return a;
 }
 
-template <class F>
-Job over_channels(int b, int d, F f) {  // f(row, d0, d1)
-  const int threads = Pool::get().size();
-  const int parts = b % threads == 0 || b >= 4 * threads ? 1 : std::min(threads, (d + 63) / 64);
-  return [=] {
-    Pool::get().parallel_for(b * parts, [&](int i) {
-      const int strips = (d + 63) / 64, part = i % parts;
-      f(i / parts, strips * part / parts * 64, std::min(d, strips * (part + 1) / parts * 64));
-    });
-  };
-}
-
 // in: x weight bias tail gy gnew_tail; out: gx gweight gbias gtail, gweight and gbias as partial sums
 class ConvGrad : public Op<ConvGrad, Spec> {
  public:

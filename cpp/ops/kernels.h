@@ -46,6 +46,25 @@ struct ConvBackward {
   float *gweight, *gbias;  // (b, d, k), (b, d): one partial sum a batch row
 };
 
+enum class LifSurrogate { fast_sigmoid, arctan, triangular, straight_through };
+
+struct LifScan {
+  int b, t, d;
+  bool hard, adapts, rests;  // rests: whether a neuron may have to
+  float refractory;          // elements
+  View u, state;             // (b, t, d); (b, 4, d): v, s, rest, a
+  const float *neurons, *U;  // (4 or, where none adapts, 2, d): beta, theta, kappa, rho; (d, d) or null
+  View s, potential;         // as u; potential.data == nullptr: not asked for
+  float *after, *checkpoints;  // as state; (b, (t - 1) / SEGMENT, 1 to 3, d): v, rest, a before every SEGMENT-th element
+};
+struct LifScanGrad {
+  LifScan f;  // s as it was returned
+  LifSurrogate surrogate;
+  float slope;
+  View gs, gpotential, gafter, gu;
+  float *gneurons, *gstate;  // (b, 4 or 2, d): one partial sum a batch row; as state
+};
+
 enum class Solver { euler, midpoint, fused };
 
 struct Liquid {  // what both liquid scans take: dense float32 arrays
@@ -161,6 +180,10 @@ struct Kernels {
   void (*cross_entropy_grad)(const Rows&, const float* logits, const int32_t* target, const float* lse, const float* gloss,
                              float* glogits);
   void (*adamw)(const AdamW&, int64_t i0, int64_t i1);
+  void (*lif_forward)(const LifScan&, int row, int d0, int d1);
+  void (*lif_backward)(const LifScanGrad&, int row, int d0, int d1);
+  void (*lif_recurrent_forward)(const LifScan&, int row0, int row1);
+  void (*lif_recurrent_backward)(const LifScanGrad&, int row0, int row1);
   void (*liquid_forward)(const LiquidScan&, int row0, int row1);
   void (*liquid_backward)(const LiquidScanGrad&, int part, int row0, int row1);
   void (*ltc_forward)(const LtcScan&, int row0, int row1);
@@ -191,6 +214,10 @@ const Kernels& kernels();  // of the instruction set in use
   void cross_entropy(const las::Rows&, const float*, const int32_t*, float*, float*);                                     \
   void cross_entropy_grad(const las::Rows&, const float*, const int32_t*, const float*, const float*, float*);            \
   void adamw(const las::AdamW&, int64_t, int64_t);                                                                        \
+  void lif_forward(const las::LifScan&, int, int, int);                                                                   \
+  void lif_backward(const las::LifScanGrad&, int, int, int);                                                              \
+  void lif_recurrent_forward(const las::LifScan&, int, int);                                                              \
+  void lif_recurrent_backward(const las::LifScanGrad&, int, int);                                                         \
   void liquid_forward(const las::LiquidScan&, int, int);                                                                  \
   void liquid_backward(const las::LiquidScanGrad&, int, int, int);                                                        \
   void ltc_forward(const las::LtcScan&, int, int);                                                                        \

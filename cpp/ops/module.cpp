@@ -59,6 +59,8 @@ NB_MODULE(_ops, m) {
   m.def("bounded_time_step", &las::bounded_time_step, "x"_a, "bias"_a, "dt_min"_a, "dt_max"_a, "stream"_a = nb::none());
   m.def("softplus_time_step", &las::softplus_time_step, "x"_a, "bias"_a, "stream"_a = nb::none());
   m.def("cross_entropy", &las::cross_entropy, "logits"_a, "targets"_a, "stream"_a = nb::none());
+  m.def("lif_scan", &las::lif_scan, "u"_a, "neurons"_a, "state"_a.none(), "U"_a.none(), "hard"_a, "refractory"_a,
+        "surrogate"_a, "slope"_a, "potential"_a, "stream"_a = nb::none());
   m.def("liquid_scan", &las::liquid_scan, "u"_a, "U"_a, "v"_a, "V"_a, "V2"_a.none(), "b2"_a.none(), "h0"_a.none(),
         "dt"_a, "low"_a, "high"_a, "solver"_a, "substeps"_a, "stream"_a = nb::none());
   m.def("ltc_scan", &las::ltc_scan, "x"_a, "sensory"_a, "recurrent"_a, "leak"_a, "h0"_a.none(), "dt"_a, "solver"_a,

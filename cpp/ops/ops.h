@@ -14,6 +14,8 @@ mx::array rms_norm(mx::array x, mx::array weight, float eps, MaybeStream stream)
 mx::array bounded_time_step(mx::array x, mx::array bias, float dt_min, float dt_max, MaybeStream stream);
 mx::array softplus_time_step(mx::array x, mx::array bias, MaybeStream stream);
 mx::array cross_entropy(mx::array logits, mx::array targets, MaybeStream stream);
+Arrays lif_scan(mx::array u, mx::array neurons, MaybeArray state, MaybeArray U, bool hard, int refractory,
+                const std::string& surrogate, float slope, bool potential, MaybeStream stream);
 mx::array liquid_scan(mx::array u, mx::array U, mx::array v, mx::array V, MaybeArray V2, MaybeArray b2, MaybeArray h0,
                       mx::array dt, float low, float high, const std::string& solver, int substeps, MaybeStream stream);
 mx::array ltc_scan(mx::array x, Arrays sensory, Arrays recurrent, Arrays leak, MaybeArray h0, mx::array dt,

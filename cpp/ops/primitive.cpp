@@ -121,7 +121,8 @@ namespace {
   Kernels {                                                                                                      \
     lanes, isa::scan_forward, isa::scan_backward, isa::conv_forward, isa::conv_backward, isa::rms_norm,          \
         isa::rms_norm_grad, isa::bounded, isa::bounded_grad, isa::softplus, isa::softplus_grad,                  \
-        isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::liquid_forward,                            \
+        isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::lif_forward, isa::lif_backward,             \
+        isa::lif_recurrent_forward, isa::lif_recurrent_backward, isa::liquid_forward,                            \
         isa::liquid_backward, isa::ltc_forward, isa::ltc_backward, isa::plastic_forward, isa::plastic_backward,   \
         isa::plastic_liquid_forward, isa::plastic_liquid_backward, isa::exponentials                             \
   }

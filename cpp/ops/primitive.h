@@ -60,6 +60,18 @@ Arrays pick(const Arrays& all, const std::vector<int>& argnums);
 int parts_of_rows(int64_t rows);                                    // how many pieces row-wise work is cut into
 void over_rows(int64_t rows, int parts, const std::function<void(int part, int64_t r0, int64_t r1)>& f);
 
+template <class F>
+Job over_channels(int b, int d, F f) {  // f(row, d0, d1) over rows and strips of channels
+  const int threads = Pool::get().size();
+  const int parts = b % threads == 0 || b >= 4 * threads ? 1 : std::min(threads, (d + 63) / 64);
+  return [=] {
+    Pool::get().parallel_for(b * parts, [&](int i) {
+      const int strips = (d + 63) / 64, part = i % parts;
+      f(i / parts, strips * part / parts * 64, std::min(d, strips * (part + 1) / parts * 64));
+    });
+  };
+}
+
 double exponentials_per_second();  // of all threads together: what bounds the scan
 
 Isa isa();
