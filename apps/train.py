@@ -21,6 +21,13 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
     seq_len: Annotated[int | None, typer.Option(help="Bytes a window, or tokens.")] = None,
     lr: Annotated[float | None, typer.Option(help="Largest learning rate.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Steps in which the learning rate rises.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches a step: their gradients are averaged.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16: what is computed in; float32 is kept.")
+    ] = None,
+    curriculum: Annotated[int | None, typer.Option(help="Steps in which windows grow to --seq-len.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights, the windows' order and the sample.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="FILE", help="Of `las data tokenizer train`; or gpt2, bytes.")
@@ -48,6 +55,11 @@ def train(
         "batch_size": batch_size,
         "seq_len": seq_len,
         "lr": lr,
+        "warmup": warmup,
+        "clip": clip,
+        "accumulate": accumulate,
+        "precision": precision,
+        "curriculum": curriculum,
         "seed": seed,
         "eval_every": eval_every,
         "save_every": save_every,

@@ -7,7 +7,14 @@ from lasmlx.data.file_bytes import FileBytes
 from lasmlx.data.files import FileError
 from lasmlx.data.load import load_corpus
 from lasmlx.data.sentences import train_sentencepiece
-from lasmlx.data.sequences import SequenceData, SequenceSet, Statistics, load_sequences, names_sequences
+from lasmlx.data.sequences import (
+    SequenceData,
+    SequenceSet,
+    Statistics,
+    absolute_sequences,
+    load_sequences,
+    names_sequences,
+)
 from lasmlx.data.shipped import CorpusCard, compressor_bits, corpus_names, describe_corpora
 from lasmlx.data.source import ByteArray, ByteSource, Source
 from lasmlx.data.tokenizer import BYTES, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_of
@@ -33,6 +40,7 @@ __all__ = [
     "TokenSource",
     "Tokenizer",
     "Windows",
+    "absolute_sequences",
     "compressor_bits",
     "corpus_names",
     "describe_corpora",

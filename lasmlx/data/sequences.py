@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasmlx.data.errors import DataError
+from lasmlx.data.idx import read_images
 
 PREFIX = "ucr:"
+ROWS, WHOLE = "idx:", "idx-image:"  # images: an element a row, or one element with a channel a pixel
 INSTALL = "pip install 'lasmlx[timeseries]'"
 NPZ_KEYS = "x_train (n, t, channels), y_train (n,), x_test, y_test; optional lengths_*, dt_* (n, t) or times_* (n, t)"
 
@@ -107,15 +109,32 @@ class SequenceData:
 
 def names_sequences(spec: str) -> bool:
     """Whether ``spec`` means labelled sequences and not bytes."""
-    return spec.startswith(PREFIX) or spec.endswith(".npz")
+    return spec.startswith((PREFIX, ROWS, WHOLE)) or spec.endswith(".npz")
+
+
+def absolute_sequences(spec: str) -> str:
+    """The same by a whole path, where it names a file or folder."""
+    if spec.startswith(PREFIX):
+        return spec
+    prefix = next((p for p in (ROWS, WHOLE) if spec.startswith(p)), "")
+    return prefix + str(Path(spec.removeprefix(prefix)).expanduser().absolute())
 
 
 def load_sequences(spec: str) -> SequenceData:
-    """``ucr:NAME``, a set of the UCR and UEA archives as aeon brings or downloads it, or an ``.npz`` file of your own.
+    """Labelled sequences by their name.
+
+    ======================== ===========================================================================
+    ``ucr:NAME``             a set of the UCR and UEA archives, as aeon brings or downloads it
+    ``FILE.npz``             your own
+    ``idx:FOLDER``           images in IDX files, MNIST's for one: an element a row, 0 to 1
+    ``idx-image:FOLDER``     the same images, each one element with a channel a pixel
+    ======================== ===========================================================================
 
     Raises:
-        DataError: there is no such set or file, or it is not as expected.
+        DataError: there is no such set, file or folder, or it is not as expected.
     """
+    if spec.startswith((ROWS, WHOLE)):
+        return _images(spec)
     return _archive(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else _npz(Path(spec).expanduser())
 
 
@@ -150,6 +169,21 @@ def _regular(values: list[NDArray[np.float32]], y: NDArray[np.int64], longest: i
         row[: len(v)] = v
     mask = np.arange(longest) < lengths[:, None]
     return SequenceSet(np.nan_to_num(x), lengths, mask.astype(np.float32), y)
+
+
+def _images(spec: str) -> SequenceData:
+    prefix = WHOLE if spec.startswith(WHOLE) else ROWS
+    arrays = read_images(Path(spec.removeprefix(prefix)).expanduser())
+    names = np.unique(np.concatenate([arrays["y_train"], arrays["y_test"]]))
+    sets = []
+    for half in ("train", "test"):
+        images = arrays[f"x_{half}"]
+        x: NDArray[np.float32] = images.astype(np.float32) / np.float32(255)
+        if prefix == WHOLE:
+            x = x.reshape(len(x), 1, -1)
+        y = np.searchsorted(names, arrays[f"y_{half}"])
+        sets.append(SequenceSet(x, np.full(len(x), x.shape[1]), np.ones(x.shape[:2], np.float32), y))
+    return SequenceData(Path(spec).name, sets[0], sets[1], tuple(str(v) for v in names))
 
 
 def _npz(path: Path) -> SequenceData:

@@ -16,6 +16,7 @@ from lasmlx.data import (
     DataError,
     SequenceData,
     Tokenizer,
+    absolute_sequences,
     corpus_names,
     load_corpus,
     load_sequences,
@@ -23,7 +24,6 @@ from lasmlx.data import (
     names_sequences,
     tokenizer_of,
 )
-from lasmlx.data.sequences import PREFIX
 from lasmlx.models import make_model
 from lasmlx.train.config import TrainConfig
 from lasmlx.train.loop import train
@@ -175,10 +175,12 @@ def _describe(recipe: Recipe, data: Corpus | SequenceData, tokenizer: Tokenizer)
 
 def _absolute(data: tuple[str, ...]) -> tuple[str, ...]:
     """Files by their whole path, so that a run can be resumed from any folder."""
-    return tuple(spec if spec in corpus_names() or spec.startswith(PREFIX) else _absolute_path(spec) for spec in data)
+    return tuple(spec if spec in corpus_names() else _absolute_path(spec) for spec in data)
 
 
 def _absolute_path(spec: str) -> str:
+    if names_sequences(spec):
+        return absolute_sequences(spec)
     path = Path(spec).expanduser()
     return str(path.absolute()) if path.exists() else spec
 
