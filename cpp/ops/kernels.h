@@ -65,6 +65,22 @@ struct LifScanGrad {
   float *gneurons, *gstate;  // (b, 4 or 2, d): one partial sum a batch row; as state
 };
 
+struct CfcScan {  // dense float32 arrays
+  int b, t, hidden, inner;       // inner: m, the units of z; 4 hidden where W is null and there is no z
+  bool gate, per_unit;           // per_unit: dt is (b, t, hidden), else (b, t)
+  const float *u, *V, *h0, *dt;  // (b, t, m), (m, hidden), (b, hidden), seconds
+  const float *W, *bias;         // (4 hidden, m), (4 hidden,), or null
+  const bool* mask;              // (b, t), or null
+  float* h;                      // (b, t, hidden), after each element
+};
+struct CfcScanGrad {
+  CfcScan f;
+  const float* gh;  // (b, t, hidden), by strides: often a broadcast
+  int64_t gh_stride[3];
+  float *gu, *gh0, *gdt;
+  float *gV, *gW, *gbias;  // (parts, ...): one partial sum a part of the batch
+};
+
 enum class Solver { euler, midpoint, fused };
 
 struct Liquid {  // what both liquid scans take: dense float32 arrays
@@ -169,6 +185,8 @@ struct Kernels {
   void (*scan_backward)(const ScanBackward&, int row, int part, int block0, int block1);
   void (*conv_forward)(const ConvForward&, int row, int d0, int d1);
   void (*conv_backward)(const ConvBackward&, int row, int d0, int d1);
+  void (*cfc_forward)(const CfcScan&, int row0, int row1);
+  void (*cfc_backward)(const CfcScanGrad&, int part, int row0, int row1);
   void (*rms_norm)(const Rows&, const float* x, const float* w, float eps, float* y);
   void (*rms_norm_grad)(const Rows&, const float* x, const float* w, float eps, const float* gy, float* gx, float* gw);
   void (*bounded)(const Rows&, const float* x, const float* bias, float lo, float hi, float* y);
@@ -205,6 +223,8 @@ const Kernels& kernels();  // of the instruction set in use
   void scan_backward(const las::ScanBackward&, int, int, int, int);                                                       \
   void conv_forward(const las::ConvForward&, int, int, int);                                                              \
   void conv_backward(const las::ConvBackward&, int, int, int);                                                            \
+  void cfc_forward(const las::CfcScan&, int, int);                                                                        \
+  void cfc_backward(const las::CfcScanGrad&, int, int, int);                                                              \
   void rms_norm(const las::Rows&, const float*, const float*, float, float*);                                             \
   void rms_norm_grad(const las::Rows&, const float*, const float*, float, const float*, float*, float*);                  \
   void bounded(const las::Rows&, const float*, const float*, float, float, float*);                                       \

@@ -55,6 +55,8 @@ NB_MODULE(_ops, m) {
         "h0"_a.none(), "substeps"_a, "stream"_a = nb::none());
   m.def("causal_conv1d", &las::causal_conv1d, "x"_a, "weight"_a, "bias"_a.none(), "tail"_a.none(), "silu"_a,
         "stream"_a = nb::none());
+  m.def("cfc_scan", &las::cfc_scan, "u"_a, "V"_a, "W"_a.none(), "b"_a.none(), "h0"_a.none(), "dt"_a, "mask"_a.none(),
+        "gate"_a, "stream"_a = nb::none());
   m.def("rms_norm", &las::rms_norm, "x"_a, "weight"_a, "eps"_a, "stream"_a = nb::none());
   m.def("bounded_time_step", &las::bounded_time_step, "x"_a, "bias"_a, "dt_min"_a, "dt_max"_a, "stream"_a = nb::none());
   m.def("softplus_time_step", &las::softplus_time_step, "x"_a, "bias"_a, "stream"_a = nb::none());

@@ -10,6 +10,8 @@ using MaybeStream = std::optional<mx::Stream>;
 Arrays selective_scan(mx::array x, mx::array dt, mx::array A, mx::array B, mx::array C, MaybeArray D, MaybeArray z,
                       MaybeArray h0, float substeps, MaybeStream stream);
 Arrays causal_conv1d(mx::array x, mx::array weight, MaybeArray bias, MaybeArray tail, bool silu, MaybeStream stream);
+mx::array cfc_scan(mx::array u, mx::array V, MaybeArray W, MaybeArray b, MaybeArray h0, mx::array dt, MaybeArray mask,
+                   bool gate, MaybeStream stream);
 mx::array rms_norm(mx::array x, mx::array weight, float eps, MaybeStream stream);
 mx::array bounded_time_step(mx::array x, mx::array bias, float dt_min, float dt_max, MaybeStream stream);
 mx::array softplus_time_step(mx::array x, mx::array bias, MaybeStream stream);

@@ -119,7 +119,8 @@ namespace {
 
 #define LAS_KERNELS(isa, lanes)                                                                                  \
   Kernels {                                                                                                      \
-    lanes, isa::scan_forward, isa::scan_backward, isa::conv_forward, isa::conv_backward, isa::rms_norm,          \
+    lanes, isa::scan_forward, isa::scan_backward, isa::conv_forward, isa::conv_backward, isa::cfc_forward,       \
+        isa::cfc_backward, isa::rms_norm,                                                                        \
         isa::rms_norm_grad, isa::bounded, isa::bounded_grad, isa::softplus, isa::softplus_grad,                  \
         isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::lif_forward, isa::lif_backward,             \
         isa::lif_recurrent_forward, isa::lif_recurrent_backward, isa::liquid_forward,                            \

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lasmlx.layers.liquid import checked_input
 from lasmlx.layers.wiring import Wiring
+from lasmlx.ops.cfc_scan import activation, cfc_scan, mix, rate_along
 from lasmlx.ops.ode import Steps, time_steps
 
 Mode = Literal["default", "no_gate", "pure"]
@@ -28,6 +29,8 @@ class GatedHead(nn.Module):
     Source: Hasani et al. 2022, Closed-form continuous-time neural networks, eq. 4.
     """
 
+    gate = True
+
     def __init__(self, features: int, hidden: int, sparsity: NDArray[Any] | None = None) -> None:
         super().__init__()
         self.weight = mx.concatenate([_xavier(hidden, features) for _ in range(4)])
@@ -38,22 +41,19 @@ class GatedHead(nn.Module):
             self._present = mx.array(np.concatenate([sparsity.T, sparsity.T, whole]).astype(np.float32))
 
     def __call__(self, features: mx.array, dt: mx.array) -> tuple[mx.array, mx.array]:
-        """(b, features) and dt (b, 1), seconds, to h and tau, (b, hidden) each."""
-        weight = self.weight if self._present is None else self.weight * self._present
-        f, g, a, b = mx.split(features @ weight.T + self.bias, 4, axis=-1)
-        return self.mix(mx.tanh(f), mx.tanh(g), mx.sigmoid(a * dt + b)), _finite_tau(mx.abs(a))
+        """(b, features) and dt, seconds, (b, 1) or (b, hidden), to h and tau, (b, hidden) each."""
+        f, g, a, b = mx.split(features @ self.present().T + self.bias, 4, axis=-1)
+        return mix(mx.tanh(f), mx.tanh(g), mx.sigmoid(a * dt + b), self.gate), _finite_tau(mx.abs(a))
 
-    def mix(self, f: mx.array, g: mx.array, s: mx.array) -> mx.array:
-        """From one to the other as the gate opens."""
-        return f * (1 - s) + s * g
+    def present(self) -> mx.array:
+        """The weight, zero where there is no synapse."""
+        return self.weight if self._present is None else self.weight * self._present
 
 
 class UngatedHead(GatedHead):
     """``h = tanh(f) + s tanh(g)``: as :class:`GatedHead`, without the first gate."""
 
-    def mix(self, f: mx.array, g: mx.array, s: mx.array) -> mx.array:
-        """The second on top of the first."""
-        return f + s * g
+    gate = False
 
 
 class PureHead(nn.Module):
@@ -71,7 +71,7 @@ class PureHead(nn.Module):
         self._present = None if sparsity is None else mx.array(sparsity.T.astype(np.float32))
 
     def __call__(self, features: mx.array, dt: mx.array) -> tuple[mx.array, mx.array]:
-        """(b, features) and dt (b, 1), seconds, to h and tau, (b, hidden) each."""
+        """(b, features) and dt, seconds, (b, 1) or (b, hidden), to h and tau, (b, hidden) each."""
         weight = self.weight if self._present is None else self.weight * self._present
         f = features @ weight.T + self.bias
         decay = mx.abs(self.w_tau) + mx.abs(f)
@@ -87,11 +87,13 @@ class CfCCell(nn.Module):
     Args:
         inputs, hidden: widths of x and h.
         mode: the head: :class:`GatedHead`, :class:`UngatedHead` or :class:`PureHead`.
-        units, layers: width and number of the backbone's layers, each ``1.7159 tanh(2/3 (W z + b))``; without layers
+        units, layers: width and number of the backbone's layers, each ``1.7159 tanh(0.666 (W z + b))``; without layers
             the head sees ``[x, h]``.
         sparsity: (inputs + hidden, hidden), 1 where there is a synapse; only without a backbone.
 
-    Source: Hasani et al. 2022, figure 3 and eq. 4; the activation: LeCun et al. 1998, Efficient BackProp, 4.4.
+    With a gate and at most one layer :func:`lasmlx.ops.cfc_scan` takes a whole sequence; else it is a loop over time.
+
+    Source: Hasani et al. 2022, figure 3 and eq. 4; the activation: see :func:`lasmlx.ops.cfc_scan.activation`.
     """
 
     def __init__(
@@ -121,7 +123,10 @@ class CfCCell(nn.Module):
     def __call__(
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
-        """(b, t, inputs) and the state before it to (b, t, hidden) and the state after it; see :class:`LiquidCell`."""
+        """(b, t, inputs) and the state before it to (b, t, hidden) and the state after it; see :class:`LiquidCell`.
+
+        dt may be (b, t, hidden) besides: seconds that differ from unit to unit.
+        """
         y, state, _ = self.traced(x, state, dt=dt, mask=mask)
         return y, state
 
@@ -134,7 +139,9 @@ class CfCCell(nn.Module):
         h = self.init_state(b) if state is None else state
         if h.shape != (b, self._hidden):
             raise ValueError(f"CfCCell: state has shape {h.shape}, expected {(b, self._hidden)}.")
-        steps = time_steps(dt, b, t, op="CfCCell")
+        steps = time_steps(dt, b, t, units=self._hidden, op="CfCCell")
+        if isinstance(self.head, GatedHead) and len(self.backbone) < 2:
+            return self._scan(x, h, Steps(steps), mask, self.head)
         outputs, taus = [], []
         for i in range(t):
             new, tau = self.head(self._features(x[:, i], h), steps[:, i])
@@ -146,8 +153,17 @@ class CfCCell(nn.Module):
     def _features(self, x: mx.array, h: mx.array) -> mx.array:
         z = mx.concatenate([x, h], -1)
         for layer in self.backbone:
-            z = 1.7159 * mx.tanh(0.666 * layer(z))
+            z = activation(layer(z))
         return z
+
+    def _scan(
+        self, x: mx.array, h: mx.array, steps: Steps, mask: mx.array | None, head: GatedHead
+    ) -> tuple[mx.array, mx.array, mx.array]:
+        W, b = (head.present(), head.bias) if self.backbone else (None, None)
+        first, bias = (self.backbone[0].weight, self.backbone[0].bias) if self.backbone else (head.present(), head.bias)
+        u, V = x.astype(mx.float32) @ first[:, : self._inputs].T + bias, first[:, self._inputs :]
+        y, last = cfc_scan(u, V, W, b, h, steps, gate=head.gate, mask=mask)
+        return y.astype(x.dtype), last, _finite_tau(mx.abs(rate_along(u, V, W, b, y, h)))
 
 
 class WiredCfCCell(nn.Module):
@@ -183,7 +199,10 @@ class WiredCfCCell(nn.Module):
     def __call__(
         self, x: mx.array, state: mx.array | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
-        """(b, t, inputs) and the state before it to (b, t, outputs) and the state after it; see :class:`LiquidCell`."""
+        """(b, t, inputs) and the state before it to (b, t, outputs) and the state after it; see :class:`LiquidCell`.
+
+        dt may be (b, t, units) besides: seconds that differ from unit to unit, in the order of the state.
+        """
         y, state, _ = self.traced(x, state, dt=dt, mask=mask)
         return y, state
 
@@ -195,10 +214,11 @@ class WiredCfCCell(nn.Module):
         state = self.init_state(x.shape[0]) if state is None else state
         if state.shape != (x.shape[0], self._ends[-1]):
             raise ValueError(f"WiredCfCCell: state has shape {state.shape}, expected {(x.shape[0], self._ends[-1])}.")
-        steps = Steps(time_steps(dt, *x.shape[:2], op="WiredCfCCell"))
+        steps = time_steps(dt, *x.shape[:2], units=self._ends[-1], op="WiredCfCCell")
+        each = mx.split(steps, self._ends[:-1], axis=-1) if steps.shape[2] > 1 else [steps] * len(self.layers)
         states, taus, y = [], [], x
-        for cell, h in zip(self.layers, mx.split(state, self._ends[:-1], axis=-1), strict=True):
-            y, last, tau = cell.traced(y, h, dt=steps, mask=mask)
+        for cell, h, its in zip(self.layers, mx.split(state, self._ends[:-1], axis=-1), each, strict=True):
+            y, last, tau = cell.traced(y, h, dt=Steps(its), mask=mask)
             states.append(last)
             taus.append(tau)
         return y[..., : self._outputs], mx.concatenate(states, -1), mx.concatenate(taus, -1)

@@ -3,6 +3,7 @@
 from lasmlx.ops.adamw import adamw
 from lasmlx.ops.adaptive import Adaptive, SolverError
 from lasmlx.ops.causal_conv1d import causal_conv1d
+from lasmlx.ops.cfc_scan import cfc_scan
 from lasmlx.ops.cross_entropy import cross_entropy
 from lasmlx.ops.dispatch import Impl, ImplError
 from lasmlx.ops.lif_scan import LIF, LIFState, Neurons, Reset, lif_scan
@@ -40,6 +41,7 @@ __all__ = [
     "adaptive_plastic_liquid_scan",
     "bounded_time_step",
     "causal_conv1d",
+    "cfc_scan",
     "cross_entropy",
     "lif_scan",
     "liquid_scan",

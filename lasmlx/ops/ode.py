@@ -156,10 +156,12 @@ _RULES: dict[Solver, Callable[[Field, mx.array, Any], mx.array]] = {
 class Steps(NamedTuple):
     """Time steps that were looked at already, as the inputs were: what a wrapper hands to the cells inside it."""
 
-    seconds: mx.array  # (b, t, 1), float32, finite and >= 0
+    seconds: mx.array  # (b, t, 1), or (b, t, units) where these have clocks of their own; float32, finite and >= 0
 
 
-def time_steps(dt: Any, b: int, t: int, *, mask: mx.array | None = None, op: str = "time_steps") -> mx.array:
+def time_steps(
+    dt: Any, b: int, t: int, *, mask: mx.array | None = None, units: int = 1, op: str = "time_steps"
+) -> mx.array:
     """Every form of a time step as (b, t, 1) float32, seconds: 0 where the mask is False, so that h stays.
 
     The values are looked at, which evaluates ``dt``; inside ``mx.compile`` and ``mx.vmap``, where nothing can be
@@ -169,6 +171,7 @@ def time_steps(dt: Any, b: int, t: int, *, mask: mx.array | None = None, op: str
         dt: seconds, >= 0: a number, or an array (t,), (b, t) or (b, t, 1).
         b, t: sizes of the batch and of the sequence.
         mask: (b, t), bool.
+        units: where above 1, dt may be (b, t, units) too, a step for each unit, and stays so.
         op: whose argument this is, for the error.
 
     Raises:
@@ -176,12 +179,15 @@ def time_steps(dt: Any, b: int, t: int, *, mask: mx.array | None = None, op: str
     """
     given = dt.seconds if isinstance(dt, Steps) else dt
     array = given if isinstance(given, mx.array) else _numbers(op, "dt", given, np.float32)
-    if array.shape not in ((), (t,), (b, t), (b, t, 1)):
-        raise ValueError(f"{op}: dt has shape {array.shape}, expected a number, ({t},), ({b}, {t}) or ({b}, {t}, 1).")
+    if array.shape not in ((), (t,), (b, t), (b, t, 1), (b, t, units)):
+        each = "" if units == 1 else f" or ({b}, {t}, {units})"
+        raise ValueError(
+            f"{op}: dt has shape {array.shape}, expected a number, ({t},), ({b}, {t}) or ({b}, {t}, 1){each}."
+        )
     if not isinstance(dt, Steps):
         _check_values(op, array)
     steps = mx.array(array).astype(mx.float32)
-    steps = mx.broadcast_to(steps if steps.ndim == 3 else steps[..., None], (b, t, 1))
+    steps = steps if steps.ndim == 3 else mx.broadcast_to(steps[..., None], (b, t, 1))
     if mask is None:
         return steps
     check_mask(op, mask, b, t)

@@ -29,7 +29,7 @@ def turned(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def plain(layer: Attention, x: NDArray[Any], context: NDArray[Any], window: int, there: Any = None) -> NDArray[Any]:
-    Q, K, V, O = (np.array(m.weight, np.float64) for m in (layer.Q, layer.K, layer.V, layer.O))
+    Q, K, V, out_map = (np.array(m.weight, np.float64) for m in (layer.Q, layer.K, layer.V, layer.O))
     out = np.zeros((len(x), T, D))
     n = D // HEADS
     for row in range(len(x)):
@@ -41,7 +41,7 @@ def plain(layer: Attention, x: NDArray[Any], context: NDArray[Any], window: int,
                 seen = [j for j in range(max(0, i - window + 1), i + 1) if j == i or there is None or there[row, j]]
                 score = np.exp(q[i] @ k[seen].T / np.sqrt(n))
                 out[row, i, part] = score / score.sum() @ v[seen]
-    return out @ O.T
+    return out @ out_map.T
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 5, 8, 11, 12, T, 100])  # block by block below T / 2

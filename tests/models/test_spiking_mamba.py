@@ -35,15 +35,8 @@ ENCODERS = {"learned": 1, "rate": 3, "latency": 4, "delta": 1}
 
 def make(inputs: int = 0, **options: Any) -> Any:
     mx.random.seed(1)
-    sizes: dict[str, Any] = {
-        "outputs": 4 if inputs else 256,
-        "hidden": 8,
-        "layers": 2,
-        "n": 3,
-        "theta": 0.2,
-        "window": 4,
-    }
-    heads = {"attention_heads": 2, "gate_heads": 2, "spike_window": 3}
+    sizes: dict[str, Any] = {"outputs": 4 if inputs else 256, "hidden": 8, "layers": 2, "n": 3, "theta": 0.2}
+    heads = {"attention_heads": 2, "gate_heads": 2, "window": 4, "spike_window": 3}
     return make_model(SpikingMambaConfig(inputs=inputs, **(sizes | heads | options)))
 
 
