@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import json as json_
-import shlex
-import sys
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lasmlx.apps.terminal import for_tables, stderr, stdout
+from lasmlx.apps.bench_spiking import attention, lif, modes
+from lasmlx.apps.bench_table import (
+    Budget,
+    Columns,
+    Json,
+    Peer,
+    Repeats,
+    number,
+    ratio,
+    shape_of,
+    show,
+    sizes_of,
+    spread,
+)
 
 if TYPE_CHECKING:
-    from lasmlx.benchmark import LatencyRow, Peers, Timing
+    from lasmlx.benchmark import LatencyRow
 
 app = typer.Typer(help="Measure speed and memory side by side, parity checked first.", no_args_is_help=True)
 
-Repeats = Annotated[int, typer.Option(min=1, help="Rounds; each implementation has a turn in each.")]
-Budget = Annotated[float, typer.Option(min=0, help="After three rounds, begin no other later than so many seconds.")]
-Peer = Annotated[
-    bool | None,
-    typer.Option("--peer/--no-peer", help="Demand mambapy and PyTorch, or leave them out. [default: if installed]"),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a row.")]
 PresetList = Annotated[
     list[str], typer.Option("--preset", help="Sizes of a preset, or a recipe.toml; repeat for more.")
 ]
-Columns = dict[str, Callable[[Any], str]]
 
 PRESETS = ["las-small", "las", "las-base"]
 CHIP_PRESETS = ["las-chip", "las", "las-base"]
+
+
+app.command()(lif)
+app.command()(attention)
+app.command()(modes)
 
 
 @app.command()
@@ -51,19 +57,19 @@ def scan(
     from lasmlx.benchmark import ScanRow, measure_scan, open_peers
     from lasmlx.benchmark.scan import SHAPES
 
-    shapes = [_shape(text) for text in shape] if shape else list(SHAPES)
+    shapes = [shape_of(text) for text in shape] if shape else list(SHAPES)
     columns: Columns = {
         "impl": lambda row: row.impl,
-        "forward ms": lambda row: _spread(row.forward, 1e3),
-        "fwd+bwd ms": lambda row: _spread(row.forward_backward, 1e3),
-        "ratio": lambda row: f"{_ratio(row.ratio_forward)} {_ratio(row.ratio_forward_backward)}",
-        "peak MB": lambda row: "-" if row.peak_mb is None else _number(row.peak_mb),
+        "forward ms": lambda row: spread(row.forward, 1e3),
+        "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
+        "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
+        "peak MB": lambda row: "-" if row.peak_mb is None else number(row.peak_mb),
         "error": lambda row: f"{row.error:.0e}",
     }
     with open_peers(peer) as (peers, absent):
         for sizes in shapes:
             records = measure_scan(sizes, peers=peers, reference=reference, repeats=repeats, budget_seconds=budget)
-            _show(f"selective scan, (b, t, d, n) = {sizes}, float32", ScanRow, columns, records, json, peers, absent)
+            show(f"selective scan, (b, t, d, n) = {sizes}, float32", ScanRow, columns, records, json, peers, absent)
 
 
 @app.command()
@@ -83,15 +89,15 @@ def ltc(
 
     columns: Columns = {
         "impl": lambda row: row.impl,
-        "forward ms": lambda row: _spread(row.forward, 1e3),
-        "fwd+bwd ms": lambda row: _spread(row.forward_backward, 1e3),
-        "ratio": lambda row: f"{_ratio(row.ratio_forward)} {_ratio(row.ratio_forward_backward)}",
+        "forward ms": lambda row: spread(row.forward, 1e3),
+        "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
+        "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
         "error": lambda row: f"{row.error:.0e}",
     }
     with open_peers(peer) as (peers, absent):
-        for sizes in [_shape(text) for text in shape] if shape else [SHAPE]:
+        for sizes in [shape_of(text) for text in shape] if shape else [SHAPE]:
             records = measure_ltc(sizes, peers=peers, repeats=repeats, budget_seconds=budget)
-            _show(f"LTC scan, (b, t, inputs, units) = {sizes}, float32", LTCRow, columns, records, json, peers, absent)
+            show(f"LTC scan, (b, t, inputs, units) = {sizes}, float32", LTCRow, columns, records, json, peers, absent)
 
 
 @app.command()
@@ -117,24 +123,24 @@ def plastic(
         "impl": lambda row: row.impl,
         "(b, t, g, m, n)": lambda row: ",".join(map(str, row.shape)),
         "elements": lambda row: str(row.elements),
-        "forward ms": lambda row: _spread(row.forward, 1e3),
-        "fwd+bwd ms": lambda row: _spread(row.forward_backward, 1e3),
-        "ratio": lambda row: f"{_ratio(row.ratio_forward)} {_ratio(row.ratio_forward_backward)}",
-        "peak MB": lambda row: _number(row.peak_mb),
-        "traces MB": lambda row: _number(row.traces_mb),
+        "forward ms": lambda row: spread(row.forward, 1e3),
+        "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
+        "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
+        "peak MB": lambda row: number(row.peak_mb),
+        "traces MB": lambda row: number(row.traces_mb),
         "error": lambda row: f"{row.error:.0e}",
     }
     every = not (shape or liquid or blocks)
     limits: dict[str, Any] = {"repeats": repeats, "budget_seconds": budget}
-    for sizes in [_sizes(text, "b,t,g,m,n") for text in shape or []] or [SHAPE] * every:
-        _show("plastic scan, float32", PlasticRow, columns, measure_plastic(sizes, **limits), json, None, "")
-    for sizes in [_sizes(text, "b,t,units,inputs") for text in liquid or []] or [LIQUID_SHAPE] * every:
+    for sizes in [sizes_of(text, "b,t,g,m,n") for text in shape or []] or [SHAPE] * every:
+        show("plastic scan, float32", PlasticRow, columns, measure_plastic(sizes, **limits), json, None, "")
+    for sizes in [sizes_of(text, "b,t,units,inputs") for text in liquid or []] or [LIQUID_SHAPE] * every:
         changed = {"(b, t, units, inputs)" if "(" in k else k: v for k, v in columns.items()}
         records = measure_plastic_liquid(sizes, **limits)
-        _show("plastic liquid scan, midpoint, float32", PlasticRow, changed, records, json, None, "")
-    for sizes in [_sizes(text, "b,t,g,m,n") for text in blocks or []] or BLOCK_SHAPES * every:
+        show("plastic liquid scan, midpoint, float32", PlasticRow, changed, records, json, None, "")
+    for sizes in [sizes_of(text, "b,t,g,m,n") for text in blocks or []] or BLOCK_SHAPES * every:
         title = "plastic scan with a target and an alpha (g, m, 1): matrix products over blocks of elements, float32"
-        _show(title, PlasticRow, columns, measure_blocks(sizes, **limits), json, None, "")
+        show(title, PlasticRow, columns, measure_blocks(sizes, **limits), json, None, "")
 
 
 @app.command()
@@ -155,14 +161,14 @@ def soak(
     model = load(run) if run is not None else make_model(load_recipe("plastic").model)
     columns: Columns = {
         "bytes": lambda row: f"{row.bytes:,}",
-        "us a byte": lambda row: _number(row.p50_us),
-        "p99 us": lambda row: _number(row.p99_us),
-        "resident MB": lambda row: _number(row.resident_mb),
-        "trace norm": lambda row: _number(row.trace_norm),
-        "bound": lambda row: _number(row.bound),
+        "us a byte": lambda row: number(row.p50_us),
+        "p99 us": lambda row: number(row.p99_us),
+        "resident MB": lambda row: number(row.resident_mb),
+        "trace norm": lambda row: number(row.trace_norm),
+        "bound": lambda row: number(row.bound),
     }
     title = f"a stream of a {model.config.model_type} of {model.size:,} parameters"
-    _show(title, SoakRow, columns, measure_soak(model, count=count, stretch=stretch), json, None, "")
+    show(title, SoakRow, columns, measure_soak(model, count=count, stretch=stretch), json, None, "")
 
 
 @app.command()
@@ -191,7 +197,7 @@ def sequences(
         "mean": lambda row: f"{row.mean:.4f}",
         "deviation": lambda row: f"{row.deviation:.4f}",
         "each seed": lambda row: " ".join(f"{score:.3f}" for score in row.scores),
-        "s a seed": lambda row: _number(row.seconds),
+        "s a seed": lambda row: number(row.seconds),
     }
     training = dataclasses.replace(TRAINING, steps=steps)
     for spec in data:
@@ -201,7 +207,7 @@ def sequences(
         )
         measure = "accuracy" if loaded.classes else "rmse"
         title = f"{loaded.name}: {measure} on {len(loaded.test)} test sequences, {seeds} seeds"
-        _show(title, SequenceRow, columns, records, json, None, "")
+        show(title, SequenceRow, columns, records, json, None, "")
 
 
 @app.command()
@@ -225,15 +231,15 @@ def train(
     columns: Columns = {
         "impl": lambda row: row.impl,
         "parameters": lambda row: f"{row.parameters:,}",
-        "ms a step": lambda row: _spread(row.step, 1e3),
+        "ms a step": lambda row: spread(row.step, 1e3),
         "bytes/s": lambda row: f"{row.bytes_per_second:,.0f}",
-        "ratio": lambda row: _ratio(row.ratio),
+        "ratio": lambda row: ratio(row.ratio),
         "error": lambda row: f"{row.error:.0e}",
     }
     title = f"training step, sizes of {recipe.name}, {batch_size} windows of {seq_len} bytes"
     with open_peers(peer) as (peers, absent):
         records = measure_training(recipe.model, recipe.train, peers=peers, repeats=repeats, budget_seconds=budget)
-        _show(title, TrainRow, columns, records, json, peers, absent)
+        show(title, TrainRow, columns, records, json, peers, absent)
 
 
 @app.command()
@@ -256,15 +262,15 @@ def step(
         "preset": lambda row: row.preset,
         "impl": lambda row: row.impl,
         "parameters": lambda row: f"{row.parameters:,}",
-        "us a byte": lambda row: _number(row.byte.median * 1e6),
-        "p99": lambda row: _number(row.byte.p99 * 1e6),
-        "ratio": lambda row: _ratio(row.ratio),
+        "us a byte": lambda row: number(row.byte.median * 1e6),
+        "p99": lambda row: number(row.byte.p99 * 1e6),
+        "ratio": lambda row: ratio(row.ratio),
         "error": lambda row: f"{row.error:.0e}",
     }
     with open_peers(peer) as (peers, absent):
         measured = partial(measure_step, peers=peers, repeats=repeats, budget_seconds=budget)
         records = (record for recipe in recipes for record in measured(recipe.name, recipe.model))
-        _show("one byte, microseconds", StepRow, columns, records, json, peers, absent)
+        show("one byte, microseconds", StepRow, columns, records, json, peers, absent)
 
 
 @app.command()
@@ -287,16 +293,16 @@ def latency(
     columns: Columns = {
         "preset": lambda row: row.preset,
         "weights": lambda row: row.weights,
-        "p50 us": lambda row: _number(row.p50_us),
-        "p99": lambda row: _number(row.p99_us),
-        "max": lambda row: _number(row.max_us),
+        "p50 us": lambda row: number(row.p50_us),
+        "p99": lambda row: number(row.p99_us),
+        "max": lambda row: number(row.max_us),
         "max baud": lambda row: f"{row.sustained_baud:,.0f}",
     }
-    columns |= {f"{rate:g}\n{_number(1e7 / rate)} us": partial(_margin, baud=f"{rate:g}") for rate in baud}
+    columns |= {f"{rate:g}\n{number(1e7 / rate)} us": partial(_margin, baud=f"{rate:g}") for rate in baud}
     records = (
         record for recipe in recipes for record in measure_latency(recipe.name, recipe.model, bauds=baud, count=count)
     )
-    _show("bytes at line speed, margin at each baud", LatencyRow, columns, records, json, None, "")
+    show("bytes at line speed, margin at each baud", LatencyRow, columns, records, json, None, "")
 
 
 @app.command()
@@ -318,9 +324,9 @@ def chip(
 
     if kernel is not None:
         flags = ("-O3", "-O3 -march=native", "-Ofast -march=native")
-        columns: Columns = {"impl": lambda row: row.impl, "us a byte": lambda row: _number(row.us)}
+        columns: Columns = {"impl": lambda row: row.impl, "us a byte": lambda row: number(row.us)}
         records = measure_kernel(kernel, flags)
-        _show(
+        show(
             "a scan of 128 channels and 16 states, the best of many rounds", KernelRow, columns, records, json, None, ""
         )
         return
@@ -329,90 +335,16 @@ def chip(
         "preset": lambda row: row.preset,
         "impl": lambda row: row.impl,
         "parameters": lambda row: f"{row.parameters:,}",
-        "p50 us": lambda row: _number(row.p50_us),
-        "p99": lambda row: _number(row.p99_us),
+        "p50 us": lambda row: number(row.p50_us),
+        "p99": lambda row: number(row.p99_us),
         "max baud": lambda row: f"{row.sustained_baud:,.0f}",
     }
-    columns |= {f"{rate:g}\n{_number(1e7 / rate)} us": partial(_margin, baud=f"{rate:g}") for rate in BAUDS}
-    columns |= {"8 streams": lambda row: _ratio(row.streams) if row.streams else "-"}
+    columns |= {f"{rate:g}\n{number(1e7 / rate)} us": partial(_margin, baud=f"{rate:g}") for rate in BAUDS}
+    columns |= {"8 streams": lambda row: ratio(row.streams) if row.streams else "-"}
     rows = (record for recipe in recipes for record in measure_chip(recipe.name, recipe.model, count=count))
-    _show("emulated chips at line speed, margin at each baud", ChipRow, columns, rows, json, None, "")
-
-
-def _show(
-    title: str,
-    kind: type[Any],
-    columns: Columns,
-    records: Iterable[Any],
-    json: bool,
-    peers: Peers | None,
-    absent: str,
-) -> None:
-    """The rows of ``kind`` as a table or as JSON lines, then the notes and where it was measured."""
-    from lasmlx.benchmark import Note, Stage, provenance
-
-    where = provenance(shlex.join(["las", *sys.argv[1:]]), peers)
-    rows, notes = [], [absent] if absent else []
-    for record in records:
-        if isinstance(record, kind):
-            rows.append(record)
-            if json:
-                typer.echo(json_.dumps(record.to_dict() | {"measured": where.to_dict()}))
-        elif isinstance(record, Note):
-            notes.append(record.text)
-        elif isinstance(record, Stage) and stderr().is_terminal:
-            stderr().print(f"[dim]{record.text}[/]")
-    if not json:
-        _table(title, columns, rows)
-    out = stderr() if json else stdout()
-    for text in [*notes, *([] if json else [str(where)])]:
-        out.print(text, style="dim", markup=False, soft_wrap=True)
-
-
-def _table(title: str, columns: Columns, rows: list[Any]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("preset", "impl", "rule", "weights") else "right")
-    for row in rows:
-        table.add_row(*(cell(row) for cell in columns.values()))
-    for_tables().print(table)
-
-
-def _shape(text: str) -> tuple[int, int, int, int]:
-    b, t, d, n = _sizes(text, "b,t,d,n")
-    return b, t, d, n
-
-
-def _sizes(text: str, letters: str) -> tuple[int, ...]:
-    """As many sizes as letters."""
-    sizes = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
-    count = len(letters.split(","))
-    if len(sizes) != count or len(text.split(",")) != count or min(sizes) < 1:
-        example = ",".join(["8", "512", "256", "16", "16"][:count])
-        words = {4: "four", 5: "five"}
-        raise ValueError(
-            f"bench: a shape is {text!r}, expected {words[count]} sizes {letters} of at least 1, such as {example}."
-        )
-    return sizes
-
-
-def _spread(timing: Timing, scale: float) -> str:
-    return f"{_number(timing.median * scale)} ({_number(timing.p10 * scale)}..{_number(timing.p90 * scale)})"
-
-
-def _number(value: float) -> str:
-    """Three significant digits, never an exponent."""
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
-
-
-def _ratio(value: float) -> str:
-    """Two significant digits at least."""
-    return f"{value:,.0f}x" if value >= 9.95 else f"{value:.2g}x"
+    show("emulated chips at line speed, margin at each baud", ChipRow, columns, rows, json, None, "")
 
 
 def _margin(row: LatencyRow, baud: str) -> str:
     margin = row.margin[baud]
-    return f"[{'green' if margin >= 1 else 'red'}]{_ratio(margin)}[/]"
+    return f"[{'green' if margin >= 1 else 'red'}]{ratio(margin)}[/]"

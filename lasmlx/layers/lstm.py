@@ -46,7 +46,7 @@ class LSTMCell(nn.Module):
         b, t, _ = x.shape
         seconds = time_steps(dt, b, t, mask=mask, op="LSTMCell")
         h, c = self.init_state(b) if state is None else state
-        gates = mx.concatenate([x, mx.log1p(seconds)], -1) @ self.W.T + self.b  # (b, t, 4 hidden)
+        gates = mx.concatenate([x, mx.log1p(seconds).astype(x.dtype)], -1) @ self.W.T + self.b  # (b, t, 4 hidden)
         outputs = []
         for k in range(t):
             i, f, g, o = mx.split(gates[:, k] + h @ self.U.T, 4, axis=-1)
@@ -57,4 +57,4 @@ class LSTMCell(nn.Module):
                 new, said = mx.where(here, new, c), mx.where(here, said, h)
             h, c = said, new
             outputs.append(h)
-        return mx.stack(outputs, 1), (h, c)
+        return mx.stack(outputs, 1).astype(x.dtype), (h, c)

@@ -151,7 +151,8 @@ class PlasticLM(Model):
             )
         t = x.shape[1]
         positions = state.position + mx.arange(t, dtype=mx.int32)
-        u, after, beside = self.embedding(x) + sinusoidal_positions(positions, self.config.d), [], []
+        u, after, beside = self.embedding(x), [], []
+        u = u + sinusoidal_positions(positions, self.config.d).astype(u.dtype)
         for norm, cell, before in zip(self.norms, self.cells, state.layers, strict=True):
             y, last, felt = run(cell, norm(u), before)
             u = u + y

@@ -14,8 +14,8 @@ from mlx.utils import tree_map, tree_map_with_path
 Precision = Literal["float32", "bfloat16", "float16"]
 DTYPES: dict[Precision, mx.Dtype] = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 
-# What says how fast a state decays: 8 bits of it would move a time constant by a third of a per cent.
-KEPT = {"A_log", "D", "beta", "theta", "kappa", "rho", "log_tau", "log_temperature"}
+# What says how fast a state decays or an angle turns: 8 bits of it would move it by a third of a per cent.
+KEPT = {"A_log", "D", "beta", "theta", "kappa", "rho", "log_tau", "log_temperature", "frequency", "phase"}
 
 FIRST_SCALE = 2.0**15
 GROW_AFTER = 1000  # steps without an overflow

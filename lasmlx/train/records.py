@@ -91,10 +91,10 @@ class ActivityRecord:
         for i, (silent, busy) in enumerate(zip(self.silent, self.busy, strict=True), 1):
             if silent > MOST_SILENT:
                 found.append(
-                    f"layer {i} is silent ({silent:.0%} of its neurons never fire): lower theta, or raise beta."
+                    f"layer {i} is silent ({silent:.0%} of its neurons never fire): lower theta or raise beta."
                 )
             if busy > MOST_BUSY:
-                found.append(f"layer {i} fires all the time ({busy:.0%} of its neurons): raise theta, or lower beta.")
+                found.append(f"layer {i} fires all the time ({busy:.0%} of its neurons): raise theta or lower beta.")
         return found
 
 

@@ -1,0 +1,197 @@
+"""The modes of spiking-mamba beside attention, at equal parameters: memory, speed, what is learnt in a given time."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from lasmlx.benchmark.records import Note, Row, Stage
+from lasmlx.benchmark.timer import Timing, measure_together
+from lasmlx.data import Corpus
+from lasmlx.models import Config, config_from_dict, make_model
+from lasmlx.train import EvalRecord, StepRecord, TrainConfig, Trainer, train
+
+CONTENDERS: dict[str, dict[str, Any]] = {
+    "sequential": {"model_type": "spiking-mamba", "mode": "sequential"},
+    "parallel": {"model_type": "spiking-mamba", "mode": "parallel"},
+    "bidirectional": {"model_type": "spiking-mamba", "mode": "bidirectional"},
+    "transformer": {"model_type": "transformer"},
+}
+BASELINES: dict[str, dict[str, Any]] = {"mamba": {"model_type": "mamba"}, "lstm": {"model_type": "lstm"}}
+LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384)
+FITTED = 1024  # from this length on memory is fitted: below, what does not grow with t shows
+
+
+@dataclass(frozen=True)
+class AttentionRow(Row):
+    """One model at one length, one sequence a step."""
+
+    model: str
+    parameters: int
+    length: int  # bytes
+    step: Timing
+    bytes_per_second: float
+    peak_mb: float  # what a training step takes beyond parameters, optimizer and inputs
+    speed: float  # of the transformer's time at this length to this one
+    memory: float  # of the transformer's memory to this one's
+
+
+@dataclass(frozen=True)
+class ModeRow(Row):
+    """One model trained for a time."""
+
+    model: str
+    parameters: int
+    lr: float
+    steps: int
+    seconds: float  # of training
+    bytes_seen: int
+    bits_per_byte: float  # held out
+    ratio: float  # of the transformer's perplexity a byte to this one's
+    rates: tuple[float, ...]  # spikes a neuron and tick, a layer each
+
+
+def of_size(settings: dict[str, Any], parameters: int, **more: Any) -> Config:
+    """The configuration whose width, a multiple of 16, brings the model nearest to so many parameters."""
+    width = "d" if settings["model_type"] == "mamba" else "hidden"
+
+    def distance(size: int) -> int:
+        model = make_model(config_from_dict(settings | more | {width: size}))
+        return abs(int(model.size) - parameters)
+
+    best, step = 16, 16
+    while distance(best + step) < distance(best):
+        best += step
+    return config_from_dict(settings | more | {width: best})
+
+
+def measure_attention(
+    *, parameters: int = 500_000, lengths: tuple[int, ...] = LENGTHS, repeats: int = 3, budget_seconds: float = 30.0
+) -> Iterator[AttentionRow | Note | Stage]:
+    """A training step of each model on one sequence of each length, in turn, and the exponents of memory in t.
+
+    The transformer attends to the whole sequence; cross-attention of the bidirectional mode to its window.
+
+    Raises:
+        ValueError: a size is below 1.
+    """
+    if parameters < 1 or not lengths or min(lengths) < 1:
+        raise ValueError(f"bench attention: parameters {parameters}, lengths {lengths}: expected at least 1 of each.")
+    peaks: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for length in lengths:
+        yield Stage(f"{length} bytes")
+        trainers, x, y = {}, *_window(length)
+        for name, settings in CONTENDERS.items():
+            whole = {"window": length} if name == "transformer" else {}
+            mx.random.seed(0)
+            config = of_size(settings, parameters, layers=4, **whole)
+            trainers[name] = Trainer(make_model(config), TrainConfig(batch_size=1, seq_len=length, carry=1))
+            trainers[name].carried = [[]]
+        memory = {name: _peak_mb(trainer, x, y) for name, trainer in trainers.items()}
+        steps = {name: partial(trainer.step, x, y, fresh=False) for name, trainer in trainers.items()}
+        timings = measure_together(steps, warmup=1, repeats=repeats, budget_seconds=budget_seconds, turn_seconds=0.05)
+        for name, timing in timings.items():
+            peaks[name].append(memory[name])
+            yield AttentionRow(
+                model=name,
+                parameters=trainers[name].model.size,
+                length=length,
+                step=timing,
+                bytes_per_second=length / timing.median,
+                peak_mb=memory[name],
+                speed=timings["transformer"].median / timing.median,
+                memory=memory["transformer"] / memory[name],
+            )
+    fitted = [i for i, length in enumerate(lengths) if length >= FITTED]
+    if len(fitted) > 1:
+        slopes = {
+            name: np.polyfit(np.log([lengths[i] for i in fitted]), np.log([values[i] for i in fitted]), 1)[0]
+            for name, values in peaks.items()
+        }
+        said = ", ".join(f"{name} {slope:.3f}" for name, slope in slopes.items())
+        yield Note(f"memory grows with t to the power of: {said} (fitted from t = {lengths[fitted[0]]} on).")
+
+
+def measure_modes(
+    corpus: Corpus,
+    *,
+    parameters: int = 500_000,
+    layers: int = 4,
+    seconds: float = 120.0,
+    batch_size: int = 8,
+    seq_len: int = 256,
+    rates: tuple[float, ...] = (1e-3, 3e-3),
+    seed: int = 0,
+) -> Iterator[ModeRow | Stage]:
+    """Bits a byte on held-out bytes after ``seconds`` of training each, the best of the learning rates.
+
+    Raises:
+        ValueError: a size is out of range. DataError: the corpus is too short.
+    """
+    if parameters < 1 or seconds <= 0 or not rates:
+        raise ValueError(f"bench modes: parameters {parameters}, seconds {seconds}: expected above 0, and a rate.")
+    rows: dict[str, ModeRow] = {}
+    for name in ("transformer", *(other for other in CONTENDERS | BASELINES if other != "transformer")):
+        config = of_size((CONTENDERS | BASELINES)[name], parameters, layers=layers)
+        for lr in rates:
+            yield Stage(f"training {name} for {seconds:g} s, lr {lr:g}")
+            plan = TrainConfig(
+                batch_size=batch_size, seq_len=seq_len, lr=lr, seed=seed, carry=1, eval_every=0, save_every=0
+            )
+            row = _trained(name, config, corpus, plan, seconds)
+            if name not in rows or row.bits_per_byte < rows[name].bits_per_byte:
+                rows[name] = row
+        best = rows[name]
+        yield dataclasses.replace(best, ratio=2 ** (rows["transformer"].bits_per_byte - best.bits_per_byte))
+
+
+def _trained(name: str, config: Config, corpus: Corpus, plan: TrainConfig, seconds: float) -> ModeRow:
+    pace = _seconds_a_step(config, corpus, plan)
+    plan = dataclasses.replace(plan, steps=max(10, round(seconds / pace)))
+    mx.random.seed(plan.seed)
+    model = make_model(config)
+    seen, last, spent = 0, None, 0.0
+    for record in train(model, corpus, plan):
+        if isinstance(record, StepRecord):
+            seen += plan.batch_size * plan.seq_len
+            spent += plan.batch_size * plan.seq_len / record.bytes_per_second
+        elif isinstance(record, EvalRecord):
+            last = record
+    if last is None:
+        raise ValueError(f"bench modes: {name} was never evaluated: {corpus.name} holds nothing out.")
+    x, _ = _window(plan.seq_len)
+    firing = tuple(a.rate.item() for a in model.activity(x)) if hasattr(model, "activity") else ()
+    return ModeRow(name, model.size, plan.lr, plan.steps, spent, seen, last.bits_per_byte, 1.0, firing)
+
+
+def _seconds_a_step(config: Config, corpus: Corpus, plan: TrainConfig) -> float:
+    """By a few steps of a model that is thrown away, the first left out."""
+    mx.random.seed(plan.seed)
+    spent, began = [], time.perf_counter()
+    for record in train(make_model(config), corpus, dataclasses.replace(plan, steps=100)):
+        if isinstance(record, StepRecord):
+            spent.append(plan.batch_size * plan.seq_len / record.bytes_per_second)
+        if len(spent) > 3 and (len(spent) > 12 or time.perf_counter() - began > 10):
+            break
+    return float(np.median(spent[1:]))
+
+
+def _peak_mb(trainer: Trainer, x: mx.array, y: mx.array) -> float:
+    trainer.step(x, y, fresh=False)
+    mx.clear_cache()
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    trainer.step(x, y, fresh=False)
+    return float(mx.get_peak_memory() - before) / 1e6
+
+
+def _window(length: int) -> tuple[mx.array, mx.array]:
+    data = np.random.default_rng(0).integers(0, 256, (1, length + 1), dtype=np.uint8)
+    return mx.array(data[:, :-1]), mx.array(data[:, 1:])
