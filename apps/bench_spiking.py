@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lasmlx.apps.bench_table import Budget, Columns, Json, Repeats, number, ratio, shape_of, show, spread
+from lasmlx.apps.bench_table import Budget, Columns, Json, Peer, Repeats, number, ratio, shape_of, show, spread
 
 Parameters = Annotated[int, typer.Option(min=1, help="Of each model, about.")]
 
@@ -43,12 +43,14 @@ def attention(
     length: Annotated[list[int] | None, typer.Option(help="Bytes of a sequence; repeat for more.")] = None,
     repeats: Repeats = 3,
     budget: Budget = 30.0,
+    peer: Peer = None,
     json: Json = False,
 ) -> None:
     """A training step of spiking-mamba's modes and of a transformer: memory and speed over the length of a sequence.
 
     Example: las bench attention --length 256 --length 4096
     """
+    from lasmlx.benchmark import open_peers
     from lasmlx.benchmark.modes import LENGTHS, AttentionRow, measure_attention
 
     columns: Columns = {
@@ -58,13 +60,16 @@ def attention(
         "ms a step": lambda row: spread(row.step, 1e3),
         "bytes/s": lambda row: f"{row.bytes_per_second:,.0f}",
         "speed": lambda row: ratio(row.speed),
-        "peak MB": lambda row: number(row.peak_mb),
-        "memory": lambda row: ratio(row.memory),
+        "peak MB": lambda row: number(row.peak_mb) if row.peak_mb else "-",
+        "memory": lambda row: ratio(row.memory) if row.memory else "-",
     }
     lengths = tuple(length) if length else LENGTHS
-    records = measure_attention(parameters=parameters, lengths=lengths, repeats=repeats, budget_seconds=budget)
     title = "a training step, one sequence of t bytes; speed and memory: the transformer's over the model's"
-    show(title, AttentionRow, columns, records, json, None, "")
+    with open_peers(peer) as (peers, absent):
+        records = measure_attention(
+            parameters=parameters, lengths=lengths, peers=peers, repeats=repeats, budget_seconds=budget
+        )
+        show(title, AttentionRow, columns, records, json, peers, absent)
 
 
 def modes(

@@ -10,12 +10,17 @@ from functools import partial
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 
+from lasmlx.benchmark.parity import check_parity
+from lasmlx.benchmark.peers import PeerObject, Peers
 from lasmlx.benchmark.records import Note, Row, Stage
 from lasmlx.benchmark.timer import Timing, measure_together
 from lasmlx.data import Corpus
 from lasmlx.models import Config, config_from_dict, make_model
+from lasmlx.models.tree import flat
+from lasmlx.ops import cross_entropy
 from lasmlx.train import EvalRecord, StepRecord, TrainConfig, Trainer, train
 
 CONTENDERS: dict[str, dict[str, Any]] = {
@@ -25,6 +30,8 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "transformer": {"model_type": "transformer"},
 }
 BASELINES: dict[str, dict[str, Any]] = {"mamba": {"model_type": "mamba"}, "lstm": {"model_type": "lstm"}}
+TORCH = "transformer, PyTorch"
+TOLERANCE = 1e-4  # of the largest logit and of the largest value of each gradient
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384)
 FITTED = 1024  # from this length on memory is fitted: below, what does not grow with t shows
 
@@ -38,9 +45,9 @@ class AttentionRow(Row):
     length: int  # bytes
     step: Timing
     bytes_per_second: float
-    peak_mb: float  # what a training step takes beyond parameters, optimizer and inputs
-    speed: float  # of the transformer's time at this length to this one
-    memory: float  # of the transformer's memory to this one's
+    peak_mb: float | None  # what a step takes beyond parameters, optimizer and inputs; None where nobody counts
+    speed: float  # the transformer's time at this length over this one's
+    memory: float | None  # the same of memory
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class ModeRow(Row):
     seconds: float  # of training
     bytes_seen: int
     bits_per_byte: float  # held out
-    ratio: float  # of the transformer's perplexity a byte to this one's
+    ratio: float  # the transformer's perplexity a byte over this one's
     rates: tuple[float, ...]  # spikes a neuron and tick, a layer each
 
 
@@ -73,14 +80,20 @@ def of_size(settings: dict[str, Any], parameters: int, **more: Any) -> Config:
 
 
 def measure_attention(
-    *, parameters: int = 500_000, lengths: tuple[int, ...] = LENGTHS, repeats: int = 3, budget_seconds: float = 30.0
+    *,
+    parameters: int = 500_000,
+    lengths: tuple[int, ...] = LENGTHS,
+    peers: Peers | None = None,
+    repeats: int = 3,
+    budget_seconds: float = 30.0,
 ) -> Iterator[AttentionRow | Note | Stage]:
     """A training step of each model on one sequence of each length, in turn, and the exponents of memory in t.
 
-    The transformer attends to the whole sequence; cross-attention of the bidirectional mode to its window.
+    The transformers attend to the whole sequence; cross-attention of the bidirectional mode to its window. PyTorch's is
+    the same model: its logits and gradients are held to ours first, at the shortest length.
 
     Raises:
-        ValueError: a size is below 1.
+        ParityError: they differ; nothing is yielded then. ValueError: a size is below 1.
     """
     if parameters < 1 or not lengths or min(lengths) < 1:
         raise ValueError(f"bench attention: parameters {parameters}, lengths {lengths}: expected at least 1 of each.")
@@ -94,20 +107,26 @@ def measure_attention(
             config = of_size(settings, parameters, layers=4, **whole)
             trainers[name] = Trainer(make_model(config), TrainConfig(batch_size=1, seq_len=length, carry=1))
             trainers[name].carried = [[]]
-        memory = {name: _peak_mb(trainer, x, y) for name, trainer in trainers.items()}
-        steps = {name: partial(trainer.step, x, y, fresh=False) for name, trainer in trainers.items()}
+        measured = {name: _peak_mb(trainer, x, y) for name, trainer in trainers.items()}
+        steps: dict[str, Any] = {name: partial(trainer.step, x, y, fresh=False) for name, trainer in trainers.items()}
+        sizes = {name: trainer.model.size for name, trainer in trainers.items()}
+        if peers is not None:
+            peer = _torch_transformer(peers, trainers["transformer"].model, x, y, check=length == min(lengths))
+            steps[TORCH], sizes[TORCH] = peer.function("train"), sizes["transformer"]
         timings = measure_together(steps, warmup=1, repeats=repeats, budget_seconds=budget_seconds, turn_seconds=0.05)
         for name, timing in timings.items():
-            peaks[name].append(memory[name])
+            peak = measured.get(name)
+            if peak is not None:
+                peaks[name].append(peak)
             yield AttentionRow(
                 model=name,
-                parameters=trainers[name].model.size,
+                parameters=sizes[name],
                 length=length,
                 step=timing,
                 bytes_per_second=length / timing.median,
-                peak_mb=memory[name],
+                peak_mb=peak,
                 speed=timings["transformer"].median / timing.median,
-                memory=memory["transformer"] / memory[name],
+                memory=None if peak is None else measured["transformer"] / peak,
             )
     fitted = [i for i, length in enumerate(lengths) if length >= FITTED]
     if len(fitted) > 1:
@@ -181,6 +200,24 @@ def _seconds_a_step(config: Config, corpus: Corpus, plan: TrainConfig) -> float:
         if len(spent) > 3 and (len(spent) > 12 or time.perf_counter() - began > 10):
             break
     return float(np.median(spent[1:]))
+
+
+def _torch_transformer(peers: Peers, model: Any, x: mx.array, y: mx.array, *, check: bool) -> PeerObject:
+    arrays = {name: np.array(v) for name, v in flat(model.parameters()).items()}
+    peer = peers.new("Transformer", model.config.heads, arrays)
+    tokens, targets = np.array(x), np.array(y)
+    if check:
+
+        def loss_and_logits(x: mx.array, y: mx.array) -> tuple[mx.array, mx.array]:
+            logits, _ = model(x)
+            return cross_entropy(logits, y).mean(), logits
+
+        (_, logits), gradients = nn.value_and_grad(model, loss_and_logits)(x, y)
+        ours = {name: np.array(g) for name, g in flat(gradients).items()} | {"logits": np.array(logits)}
+        check_parity(f"{TORCH} and transformer", peer.call("gradients", tokens, targets), ours, TOLERANCE)
+    plan = TrainConfig()
+    peer.call("start_training", tokens, targets, plan.lr, plan.betas, plan.weight_decay, plan.clip)
+    return peer
 
 
 def _peak_mb(trainer: Trainer, x: mx.array, y: mx.array) -> float:

@@ -112,7 +112,87 @@ class LTC:
         return {"y": y.detach().numpy()} | {f"d{k}": g.numpy() for k, g in named}
 
 
-class Model:
+class Learner:
+    """What is trained on bytes: it has ``logits`` and its parameters by name."""
+
+    named: dict[str, Any]
+    logits: Callable[[Any], Any]
+
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.named.values())
+
+    def gradients(self, x: Any, y: Any) -> dict[str, Any]:
+        """The logits, and the gradient of the mean cross-entropy by every parameter."""
+        logits = self.logits(torch.tensor(x).long())
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(y).long().flatten()).backward()
+        return {k: p.grad.numpy() for k, p in self.named.items()} | {"logits": logits.detach().numpy()}
+
+    def start_training(self, x: Any, y: Any, lr: float, betas: Any, weight_decay: float, clip: float) -> None:
+        """Ready for :meth:`train`."""
+        self.x, self.y, self.clip = torch.tensor(x).long(), torch.tensor(y).long(), clip
+        self.optimizer = torch.optim.AdamW(self.named.values(), lr=lr, betas=betas, weight_decay=weight_decay)
+
+    def train(self) -> float:
+        """One step; the loss in nats a byte."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(self.logits(self.x).flatten(0, 1), self.y.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.named.values(), self.clip)
+        self.optimizer.step()
+        return float(loss.item())
+
+
+class Transformer(Learner):
+    """Our ``transformer`` over bytes, in PyTorch and through its own causal attention.
+
+    Args:
+        heads: of attention.
+        arrays: the parameters by our names.
+    """
+
+    def __init__(self, heads: int, arrays: dict[str, Any]) -> None:
+        self.named = {k: torch.tensor(v, requires_grad=True) for k, v in arrays.items()}
+        self.heads = heads
+        self.layers = sum(k.endswith("attention.Q.weight") for k in arrays)
+
+    def logits(self, x: Any) -> Any:
+        """(b, t) to (b, t, 256)."""
+        u = self.named["embedding.weight"][x]
+        for i in range(self.layers):
+            u = u + self.attention(f"stack.cells.{i}.", u)
+            u = u + self.mlp(f"stack.cells.{i}.", u)
+        return self.norm("norm.", u) @ self.named["head.weight"].T
+
+    def attention(self, block: str, u: Any) -> Any:
+        """(b, t, d) to what is added to it."""
+        u = self.norm(f"{block}attention_norm.", u)
+        b, t, d = u.shape
+        q, k, v = (
+            (u @ self.named[f"{block}attention.{name}.weight"].T).view(b, t, self.heads, -1).transpose(1, 2)
+            for name in "QKV"
+        )
+        n = d // self.heads
+        angle = torch.arange(t)[:, None] * 10000.0 ** (-2 * torch.arange(n // 2) / n)
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        q, k = (
+            torch.cat([a * cos - c * sin, a * sin + c * cos], -1) for a, c in (torch.chunk(p, 2, -1) for p in (q, k))
+        )
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return y.transpose(1, 2).reshape(b, t, d) @ self.named[f"{block}attention.O.weight"].T
+
+    def mlp(self, block: str, u: Any) -> Any:
+        """(b, t, d) to what is added to it."""
+        u = self.norm(f"{block}mlp_norm.", u)
+        W1, W2, W3 = (self.named[f"{block}mlp.W{i}.weight"].T for i in (1, 2, 3))
+        return (torch.nn.functional.silu(u @ W1) * (u @ W3)) @ W2
+
+    def norm(self, name: str, u: Any) -> Any:
+        """RMSNorm."""
+        return torch.nn.functional.rms_norm(u, u.shape[-1:], self.named[f"{name}weight"], 1e-5)
+
+
+class Model(Learner):
     """Bytes to logits: embedding, ``mambapy.mamba.Mamba``, RMSNorm, head, as in mambapy's own language model.
 
     (That one's module imports CUDA packages.)
@@ -135,12 +215,9 @@ class Model:
         )
         shapes = {k: v.shape for k, v in self.parts.state_dict().items()}
         self.parts.load_state_dict({k: torch.tensor(v).reshape(shapes[k]) for k, v in arrays.items()})
+        self.named = dict(self.parts.named_parameters())
         self.caches = [(None, torch.zeros(1, config.d_inner, config.d_conv - 1)) for _ in range(config.n_layers)]
         self.count = 0
-
-    def size(self) -> int:
-        """Number of parameters."""
-        return sum(p.numel() for p in self.parts.parameters())
 
     def logits(self, x: Any) -> Any:
         """(b, t) to (b, t, 256)."""
@@ -149,27 +226,6 @@ class Model:
     def head(self, u: Any) -> Any:
         """(..., d) to (..., 256)."""
         return self.parts["lm_head"](self.parts["norm_f"](u))
-
-    def gradients(self, x: Any, y: Any) -> dict[str, Any]:
-        """The logits, and the gradient of the mean cross-entropy by every parameter."""
-        logits = self.logits(torch.tensor(x).long())
-        torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(y).long().flatten()).backward()
-        gradients = {k: p.grad.numpy() for k, p in self.parts.named_parameters()}
-        return gradients | {"logits": logits.detach().numpy()}
-
-    def start_training(self, x: Any, y: Any, lr: float, betas: Any, weight_decay: float, clip: float) -> None:
-        """Ready for :meth:`train`."""
-        self.x, self.y, self.clip = torch.tensor(x).long(), torch.tensor(y).long(), clip
-        self.optimizer = torch.optim.AdamW(self.parts.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
-
-    def train(self) -> float:
-        """One step; the loss in nats a byte."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(self.logits(self.x).flatten(0, 1), self.y.flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parts.parameters(), self.clip)
-        self.optimizer.step()
-        return float(loss.item())
 
     def step(self, byte: int) -> Any:
         """Logits (256,) after one more byte."""
@@ -186,6 +242,9 @@ class Model:
         """One more step, through all bytes in turn."""
         self.count += 1
         return self.step(self.count % 256)
+
+
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Scan, LTC, Transformer, Model)}
 
 
 def resident(field: str) -> int:
@@ -214,7 +273,7 @@ def serve() -> None:
         if action == "start":
             return start()
         if action == "new":
-            objects.append({"Scan": Scan, "LTC": LTC, "Model": Model}[name](*arguments))
+            objects.append(KINDS[name](*arguments))
             return len(objects) - 1
         method = getattr(objects[index], name)
         if action == "call":

@@ -52,12 +52,13 @@ class SequentialBlock(nn.Module):
 
 
 class ParallelBlock(nn.Module):
-    """``x + gate(liquid(s), mamba(adapter(s)))``, ``s = spikes(norm(x))``."""
+    """``x + W gate(liquid(s), mamba(adapter(s)))``, ``s = spikes(norm(x))``."""
 
     def __init__(self, d: int, neurons: LIFCell, cell: Any, mixer: Mamba, adapter: Adapter, gate: AdaptiveGate) -> None:
         super().__init__()
         self.norm = RMSNorm(d)
         self.neurons, self.cell, self.mixer, self.adapter, self.gate = neurons, cell, mixer, adapter, gate
+        self.out = nn.Linear(d, d, bias=False)
 
     def init_state(self, b: int) -> tuple[Any, ...]:
         """The states of its parts, for a batch of b."""
@@ -73,7 +74,7 @@ class ParallelBlock(nn.Module):
         heard, adapter = self.adapter(s, v, adapter)
         mamba, mixer = self.mixer(heard, mixer)
         y, share = self.gate(liquid, mamba)
-        return Flow(flow.x + y, mamba), (neurons, cell, mixer, adapter), Felt(s, share)
+        return Flow(flow.x + self.out(y), mamba), (neurons, cell, mixer, adapter), Felt(s, share)
 
 
 class BidirectionalBlock(nn.Module):
@@ -97,6 +98,7 @@ class BidirectionalBlock(nn.Module):
         super().__init__()
         self.norm = RMSNorm(d)
         self.neurons, self.cell, self.mixer, self.adapter, self.gate = neurons, cell, mixer, adapter, gate
+        self.out = nn.Linear(d, d, bias=False)
         self.exchange, self.attention = exchange, attention
 
     def init_state(self, b: int) -> tuple[Any, ...]:
@@ -114,4 +116,4 @@ class BidirectionalBlock(nn.Module):
         mamba, mixer, _ = self.mixer.traced(heard, mixer, told=self.exchange.to_matrices(liquid))
         liquid, mamba, attention = self.attention(liquid, mamba, attention, mask)
         y, share = self.gate(liquid, mamba)
-        return Flow(flow.x + y, mamba), (neurons, cell, mixer, adapter, attention), Felt(s, share)
+        return Flow(flow.x + self.out(y), mamba), (neurons, cell, mixer, adapter, attention), Felt(s, share)
