@@ -70,8 +70,7 @@ template <bool RESTS>
 inline void fire(vf s, float refractory, Now& x) {
   x.s = s;
   if constexpr (RESTS) {
-    const vf left = x.rest > 1.f ? x.rest - 1.f : splat(0.f);
-    x.rest = s > 0.f ? splat(refractory) : left;
+    x.rest = s > 0.f ? splat(refractory) : max(x.rest - 1.f, splat(0.f));
   }
 }
 

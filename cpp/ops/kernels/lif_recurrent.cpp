@@ -23,12 +23,12 @@ void hear(const float* s, const Block& columns, std::vector<int>& fired, float* 
   for (; c + Q * W <= columns.pitch; c += Q * W) {
     vf sums[Q] = {};
     for (int j : fired)
-      for (int q = 0; q < Q; q++) sums[q] += s[j] * load(columns.row(j) + c + q * W);
+      for (int q = 0; q < Q; q++) sums[q] += load(columns.row(j) + c + q * W);
     for (int q = 0; q < Q; q++) store(to + c + q * W, load(to + c + q * W) + sums[q]);
   }
   for (; c < columns.pitch; c += W) {
     vf sum = splat(0.f);
-    for (int j : fired) sum += s[j] * load(columns.row(j) + c);
+    for (int j : fired) sum += load(columns.row(j) + c);
     store(to + c, load(to + c) + sum);
   }
 }
