@@ -36,6 +36,9 @@ __device__ inline float max(float a, float b) {
 __device__ inline float abs(float x) {
   return fabsf(x);
 }
+__device__ inline float fma(float x, float y, float z) {
+  return fmaf(x, y, z);
+}
 namespace fast {
 __device__ inline float exp2(float x) {
   return exp2f(x);

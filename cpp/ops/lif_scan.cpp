@@ -38,8 +38,8 @@ Job over_neurons(const LifScan& a, F f, G g) {
   return over_channels(a.b, a.d, f);
 }
 
-// in: those of the scan, s, checkpoints, the gradients of s, of the state and of the potentials, if any; out: the gradients
-// of u, of the neurons by rows of the batch, of the state
+// in: those of the scan, s, checkpoints, the gradients of s, of the state and of the potentials, if any; out: the
+// gradients of u, of the neurons by rows of the batch, of the state
 class ScanGrad : public Op<ScanGrad, Spec> {
  public:
   using Op::Op;
@@ -122,8 +122,9 @@ Arrays lif_scan(mx::array u, mx::array neurons, MaybeArray state, MaybeArray U, 
   const auto resting = mx::broadcast_to(mx::zeros({1}, mx::float32, s), {u.shape(0), 4, u.shape(2)}, s);
   Arrays in{u, dense(neurons, s), state ? mx::astype(*state, mx::float32, s) : resting};
   if (U) in[U_IN] = mx::astype(u, mx::float32, s), in.push_back(dense(*U, s));
-  auto out = Scan::apply(s, {hard, refractory > 0 || state, static_cast<float>(refractory), find_surrogate(surrogate), slope,
-                             potential, U.has_value()}, in);
+  const Spec spec{hard, refractory > 0 || state, static_cast<float>(refractory), find_surrogate(surrogate), slope,
+                  potential, U.has_value()};
+  const auto out = Scan::apply(s, spec, in);
   if (potential) return {out[0], out[1], out[3]};
   return {out[0], out[1]};
 }

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import mlx.core as mx
 
-from lasmlx.ops import native
+from lasmlx.ops import lif_scan_metal, native
 from lasmlx.ops.dispatch import Impl, check_floating, check_shape, choose
 from lasmlx.ops.surrogate import Surrogate, check_surrogate, spike
 
@@ -82,22 +82,37 @@ def lif_scan(
     Raises:
         ValueError: a shape, dtype or option is not as above; :class:`ImplError` for ``impl``.
 
+    On a GPU neurons that hear each other run on the CPU.
+
     Kernels keep spikes, and potentials every few elements; those in between are computed again on the way back. They
     round every product and sum of a potential as the reference does, so that the same neurons fire.
 
-    Error: kernels against the reference: spikes identical in float32 (where neurons hear each other, up to the order in
-    which ``U s`` is summed), potentials 1e-6, gradients 1e-5; reference against snntorch likewise
-    (``tests/ops/test_lif_scan.py``).
+    Error: kernels against the reference: spikes and potentials identical in float32 (where neurons hear each other, up
+    to the order in which ``U s`` is summed), gradients 1e-5; both against snntorch: spikes identical, potentials 1e-6,
+    gradients 1e-5 (``tests/ops/test_lif_scan.py``).
 
     Source: Eshraghian et al. 2023, Training spiking neural networks, eqs. 4 and 5; adaptation: Bellec et al. 2020,
     A solution to the learning dilemma, eqs. 6 to 9.
     """
     _check(u, neurons, state, U, reset, refractory, surrogate, slope)
-    chosen = choose("lif_scan", impl)
-    if chosen == "cpu":
-        return _on_cpu(u, neurons, state, U, reset, refractory, surrogate, slope, potential)
-    state = LIFState.zeros(u.shape[0], u.shape[2]) if state is None else state
-    return reference(u, neurons, state, U, reset, refractory, surrogate, slope, potential)
+    chosen = choose("lif_scan", impl, kernel=True, on_gpu=None if U is None else "cpu")
+    if chosen == "reference":
+        state = LIFState.zeros(u.shape[0], u.shape[2]) if state is None else state
+        return reference(u, neurons, state, U, reset, refractory, surrogate, slope, potential)
+    cells = mx.stack([x.astype(mx.float32) for x in neurons if x is not None])
+    before = None if state is None else mx.stack([x.astype(mx.float32) for x in state], 1)  # (b, 4, d)
+    hard = reset == "hard"
+    if chosen == "metal" or chosen == "cuda":
+        if U is not None:
+            raise ValueError(f'lif_scan: U is given, the {chosen} kernel takes none. Use impl="auto" or impl="cpu".')
+        s, after, *along = lif_scan_metal.lif_scan(
+            u, cells, before, hard, refractory, surrogate, slope, potential, chosen
+        )
+    else:
+        scan: Any = native.module.lif_scan
+        s, after, *along = scan(u, cells, before, U, hard, refractory, surrogate, slope, potential)
+    v = along[0].astype(u.dtype) if along else None
+    return LIF(s.astype(u.dtype), v, LIFState(*mx.unstack(after, axis=1)))
 
 
 def reference(
@@ -136,24 +151,6 @@ def reference(
     after = LIFState(v, s, mx.stop_gradient(rest), a)
     along = mx.stack(potentials, 1).astype(u.dtype) if potential else None
     return LIF(mx.stack(spikes, 1).astype(u.dtype), along, after)
-
-
-def _on_cpu(
-    u: mx.array,
-    neurons: Neurons,
-    state: LIFState | None,
-    U: mx.array | None,
-    reset: Reset,
-    refractory: int,
-    surrogate: Surrogate,
-    slope: float,
-    potential: bool,
-) -> LIF:
-    scan: Any = native.module.lif_scan
-    cells = mx.stack([x.astype(mx.float32) for x in neurons if x is not None])
-    before = None if state is None else mx.stack([x.astype(mx.float32) for x in state], 1)  # (b, 4, d)
-    s, after, *along = scan(u, cells, before, U, reset == "hard", refractory, surrogate, slope, potential)
-    return LIF(s.astype(u.dtype), along[0].astype(u.dtype) if along else None, LIFState(*mx.unstack(after, axis=1)))
 
 
 def _check(

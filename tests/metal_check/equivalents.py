@@ -21,6 +21,7 @@ class Equivalent(NamedTuple):
 
 
 CONV, SCAN, LIQUID, LTC, PLASTIC = "causal_conv1d", "selective_scan", "liquid_scan", "ltc_scan", "plastic"
+LIF = "lif_scan"
 
 GRID = "the grid has ceil(t / SPAN) rows: start never reaches t"
 SHIFTED = "overwritten before it is read: every step shifts past and stores the newest input"
@@ -49,6 +50,8 @@ REPEATED = "rows past the last then have no trace at all, and store nothing"
 DELTA = "s is read where RULE is 2 only"
 UNUSED_PLASTIC = "what stands in for an array that is not there is dropped"
 UNUSED_SOFT = "without SOFT gV2 and gb2 stand in and are dropped"
+UNREAD = "not read where no neuron adapts or none rests"
+ALONE = "without POTENTIAL the element stands in and is dropped: any lane may store it"
 ANY_THREAD = "a threadgroup has 32 threads or more, any one may store it"
 
 BACK_ARRAYS = [f"threadgroup float {name}[SEGMENT * 32];" for name in ("steps", "inputs", "grads")]
@@ -58,6 +61,8 @@ SPANS = "threadgroup float spans[CHUNKS > 1 ? CHUNKS * 32 : 1];"
 LENGTH = "const uint length = (segments + CHUNKS - 1) / CHUNKS * SEGMENT;"
 OWN = "const int OWN = (N + GROUPS - 1) / GROUPS;"
 GZ = "if (!GATED && block == 0 && row == 0 && group == 0 && lane == 0) {"
+UNADAPTED = ("float kappa = 0.0f;", "float rho = 0.0f;")
+POTENTIALS = "if (!POTENTIAL && c == 0 && row == 0) {"
 GROWTH = "return metal::abs(a) < 1.0f ? s : (exp_a - 1.0f) / a;"
 SLOPE = "return a2 < 1.0f ? s : 1.0f / (1.0f - 1.0f / exp_a) - 1.0f / a;"
 LATER = "for (uint k = uint(k0); k < metal::min(count, uint(k0 + SLICE)); k++) {"
@@ -125,6 +130,21 @@ EQUIVALENTS = [
     Equivalent(SCAN, "backward", LATER, "+ SLICE", "- SLICE", WRAPS),
     Equivalent(SCAN, "backward", GZ, "lane == 0", "lane == 1", ANY_LANE),
     Equivalent(SCAN, "backward", "gz[0] = V(0.0f);", "0.0f", "1.0f", UNUSED_GATE),
+    *(
+        Equivalent(LIF, kernel, line, "0.0f", "1.0f", UNREAD)
+        for kernel, lines in (
+            ("forward", UNADAPTED),
+            ("backward", (*UNADAPTED, "float rest = 0.0f;", "float a = 0.0f;")),
+        )
+        for line in lines
+    ),
+    Equivalent(LIF, "forward", POTENTIALS, "c == 0", "c == 1", ALONE),
+    Equivalent(LIF, "forward", POTENTIALS, "row == 0", "row != 0", ALONE),
+    Equivalent(LIF, "forward", POTENTIALS, "row == 0", "row == 1", ALONE),
+    Equivalent(LIF, "forward", "potentials[0] = T(0.0f);", "0.0f", "1.0f", ALONE),
+    Equivalent(LIF, "backward", "float trace[SEGMENT + 1];", "1", "2", ROOM),
+    Equivalent(LIF, "backward", "for (int e = 0; e < SEGMENT; e++) {", "<", "<=", SKIPPED),
+    Equivalent(LIF, "backward", "for (int e = SEGMENT - 1; e >= 0; e--) {", "T - 1", "T + 1", SKIPPED),
     Equivalent(LIQUID, "header", SMALL, "- x2", "+ x2", BELOW_ROUNDING),
     Equivalent(LIQUID, "header", TANH, "< 0.1f", "<= 0.1f", BOUND),
     Equivalent(LIQUID, "header", TANH, "< 0.0f", "<= 0.0f", NO_ZERO),

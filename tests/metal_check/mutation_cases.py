@@ -2,11 +2,12 @@
 
 The shapes are odd, or on an edge: one segment of time (16 steps), one step more, three; a block of channels (32), one
 more; one state, fewer than simdgroups, more; a chunk of time that is empty (129 steps in 4 chunks); more rows than
-steps; more taps than a thread has steps (32). Of the liquid and the LTC scan: one unit; two simdgroups (33 units); more
-units, or inputs, than threads (256); a layer wider than the next; batches that fill a tile of 1, 2 or 4 rows or do not;
-tanh where it is nearly its argument, softplus where it is nearly the exponential. Of the plastic scan: segments (32
-elements) and pieces of them (8) that are not full; rows that fill a threadgroup and its turns or do not; one synapse,
-as many as lanes (32), more than threads.
+steps; more taps than a thread has steps (32). Of the spiking neurons: segments (16 elements) that are full or not; more
+rows than a threadgroup has (8); neurons that rest from the first element on, or never. Of the liquid and the LTC scan:
+one unit; two simdgroups (33 units); more units, or inputs, than threads (256); a layer wider than the next; batches
+that fill a tile of 1, 2 or 4 rows or do not; tanh where it is nearly its argument, softplus where it is nearly the
+exponential. Of the plastic scan: segments (32 elements) and pieces of them (8) that are not full; rows that fill a
+threadgroup and its turns or do not; one synapse, as many as lanes (32), more than threads.
 """
 
 import math
@@ -58,6 +59,10 @@ CASES = [
     Case("causal_conv1d", (3, 2, 3, 5), {"activation": "silu"}),
     Case("causal_conv1d", (1, 66, 2, 35), {"activation": "silu"}),
     Case("causal_conv1d", (2, 32, 2, 2), {"activation": None}, ("tail",), mx.float16),
+    Case("lif_scan", (2, 35, 33), {"refractory": 2, "surrogate": "arctan"}),  # b, t, d
+    Case("lif_scan", (9, 17, 3), {"reset": "hard", "refractory": 1, "surrogate": "triangular"}, ("kappa", "rho")),
+    Case("lif_scan", (2, 16, 5), {"reset": "hard", "surrogate": "straight_through", "potential": False}, ("v0",)),
+    Case("lif_scan", (1, 34, 2), {"surrogate": "fast_sigmoid"}, ("kappa", "rho", "v0"), mx.float16),
     Case("liquid_scan", (2, 3, 5, 7), {"solver": "midpoint", "substeps": 2}),  # b, t, hidden, m or 0 for a bounded tau
     Case("liquid_scan", (3, 3, 6, 0), {"solver": "fused", "substeps": 3}),
     Case("liquid_scan", (5, 3, 33, 6), {"solver": "euler", "substeps": 2}),
@@ -146,6 +151,38 @@ def _conv_arrays(b: int, t: int, d: int, k: int) -> Arrays:
     return {name: mx.array(random.standard_normal(size).astype(np.float32)) for name, size in sizes.items()}
 
 
+def _lif_arrays(b: int, t: int, d: int) -> Arrays:
+    """Half of the neurons have just fired; at rest all of them would reach their thresholds at once, and no more."""
+    random = np.random.default_rng(5)
+    fired = np.arange(b * d).reshape(b, d) % 2
+    arrays = {"u": random.normal(0.3, 0.6, (b, t, d)), "beta": random.uniform(0.5, 0.99, d)}
+    arrays |= {"theta": random.uniform(0.5, 1.5, d), "kappa": random.uniform(0.1, 0.3, d)}
+    arrays |= {"rho": random.uniform(0.5, 0.99, d), "v0": random.standard_normal((b, d)), "a0": random.random((b, d))}
+    arrays |= {"s0": fired, "rest0": 2 * fired}
+    arrays["u"][:, 0] = arrays["theta"]
+    return {name: mx.array(value.astype(np.float32)) for name, value in arrays.items()}
+
+
+def _run_lif(
+    u: mx.array,
+    beta: mx.array,
+    theta: mx.array,
+    s0: mx.array,
+    rest0: mx.array,
+    a0: mx.array,
+    kappa: mx.array | None = None,
+    rho: mx.array | None = None,
+    v0: mx.array | None = None,
+    potential: bool = True,
+    **options: Any,
+) -> Any:
+    """The op: spikes and potentials side by side, the state in one array. Without v0 the neurons are at rest."""
+    state = None if v0 is None else ops.LIFState(v0, s0, rest0, a0)
+    neurons = ops.Neurons(beta, theta, kappa, rho)
+    s, v, after = ops.lif_scan(u, neurons, state, potential=potential, slope=4.0, **options)
+    return s if v is None else mx.concatenate([s, v], -1), mx.stack(after)
+
+
 def _liquid_arrays(b: int, t: int, hidden: int, m: int) -> Arrays:
     random = np.random.default_rng(2)
     sizes = {"u": (b, t, hidden), "v": (b, t, m or hidden), "h0": (b, hidden), "V2": (hidden, m), "b2": (hidden,)}
@@ -217,11 +254,13 @@ def _run_plastic(u: mx.array, H0: mx.array, largest: float = 0.0, **rest: Any) -
 ARRAYS: dict[str, Callable[..., Arrays]] = {
     "selective_scan": _scan_arrays,
     "causal_conv1d": _conv_arrays,
+    "lif_scan": _lif_arrays,
     "liquid_scan": _liquid_arrays,
     "ltc_scan": _ltc_arrays,
     "plastic": _plastic_arrays,
 }
 RUNS: dict[str, Callable[..., Any]] = {
+    "lif_scan": _run_lif,
     "liquid_scan": _run_liquid,
     "ltc_scan": _run_ltc,
     "plastic": _run_plastic,

@@ -31,6 +31,7 @@ __global__ void {name}({parameters}) {{
 }}
 """
 SCAN: dict[str, Any] = {"SEGMENT": 16, "SUBSTEPS": True, "GATED": True, "N": 16}
+NEURONS: dict[str, Any] = {"SEGMENT": 16, "RESTS": True, "POTENTIAL": True, "REFRACTORY": 2}
 CASES = [
     ("selective_scan", "forward", {**SCAN, "CHUNKS": 1}),
     ("selective_scan", "forward", {**SCAN, "CHUNKS": 4, "SUBSTEPS": False, "GATED": False}),
@@ -38,9 +39,14 @@ CASES = [
     ("selective_scan", "backward", {**SCAN, "GROUPS": 3, "SLICE": 4, "N": 5, "SUBSTEPS": False, "GATED": False}),
     ("causal_conv1d", "forward", {"K": 4, "SPAN": 32, "SILU": True}),
     ("causal_conv1d", "backward", {"K": 1, "SPAN": 32, "SILU": False}),
+    ("lif_scan", "forward", {**NEURONS, "HARD": True, "ADAPTS": True}),
+    ("lif_scan", "forward", {**NEURONS, "HARD": False, "ADAPTS": False}),
+    ("lif_scan", "backward", {**NEURONS, "HARD": False, "ADAPTS": True, "SURROGATE": 1}),
 ]
 FLOAT = {"h_last", "gA", "gB", "gC", "gD", "gh0", "gweight", "gbias"}  # outputs that are float32 whatever goes in
-TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "liquid_scan": "", "ltc_scan": "", "plastic": ""}
+FLOAT |= {"after", "checkpoints", "gneurons", "gstate"}
+TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "lif_scan": "T"}
+TYPE_NAMES |= {"liquid_scan": "", "ltc_scan": "", "plastic": ""}
 FLOAT32 = [
     *(
         ("liquid_scan", name, {"H": 37, "M": m, "K": 3, "SOLVER": solver, "SOFT": m != 37, "ROWS": 4, "UNITS": 64})
