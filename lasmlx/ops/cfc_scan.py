@@ -6,7 +6,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from lasmlx.ops import native
+from lasmlx.ops import cfc_scan_metal, native
 from lasmlx.ops.dispatch import Impl, check_floating, check_shape, choose
 from lasmlx.ops.liquid_scan import before
 from lasmlx.ops.ode import check_mask, time_steps
@@ -38,7 +38,7 @@ def cfc_scan(
         dt: seconds, see :func:`lasmlx.ops.ode.time_steps`; or (b, t, hidden), a duration of its own for every unit.
         gate: whether there is the first gate; without it ``h_i = tanh(f) + s tanh(g)``.
         mask: (b, t), bool; u must be finite where it is False too.
-        impl: see :func:`lasmlx.ops.dispatch.choose`. On a GPU ``auto`` is the CPU primitive.
+        impl: see :func:`lasmlx.ops.dispatch.choose`.
 
     Returns:
         h after each element, (b, t, hidden), in the dtype of ``u``; the last state (b, hidden) in float32.
@@ -57,9 +57,14 @@ def cfc_scan(
     if mask is not None:
         check_mask(op, mask, rows, t)
     steps = time_steps(dt, rows, t, units=V.shape[1], op=op)
-    if choose(op, impl, on_gpu="cpu") == "reference":
+    fits = cfc_scan_metal.takes(V.shape[1], 0 if W is None else u.shape[2])
+    chosen = choose(op, impl, kernel=True, on_gpu=None if fits else "cpu")
+    if chosen == "reference":
         return reference(u, V, W, b, h0, steps, gate=gate, mask=mask)
-    states: mx.array = native.module.cfc_scan(u, V, W, b, h0, steps, mask, gate)
+    if chosen == "metal" or chosen == "cuda":
+        states = cfc_scan_metal.cfc_scan(u, V, W, b, h0, steps, mask, gate, chosen, activation)
+    else:
+        states = native.module.cfc_scan(u, V, W, b, h0, steps, mask, gate)
     return states.astype(u.dtype), states[:, -1]
 
 

@@ -22,6 +22,7 @@ class Equivalent(NamedTuple):
 
 CONV, SCAN, LIQUID, LTC, PLASTIC = "causal_conv1d", "selective_scan", "liquid_scan", "ltc_scan", "plastic"
 LIF = "lif_scan"
+CFC = "cfc_scan"
 
 GRID = "the grid has ceil(t / SPAN) rows: start never reaches t"
 SHIFTED = "overwritten before it is read: every step shifts past and stores the newest input"
@@ -52,6 +53,8 @@ UNUSED_PLASTIC = "what stands in for an array that is not there is dropped"
 UNUSED_SOFT = "without SOFT gV2 and gb2 stand in and are dropped"
 UNREAD = "not read where no neuron adapts or none rests"
 ALONE = "without POTENTIAL the element stands in and is dropped: any lane may store it"
+ONE_COLUMN = "there is one column: k is 0"
+UNUSED_Z = "without z gu stands in and is dropped"
 ANY_THREAD = "a threadgroup has 32 threads or more, any one may store it"
 
 BACK_ARRAYS = [f"threadgroup float {name}[SEGMENT * 32];" for name in ("steps", "inputs", "grads")]
@@ -68,6 +71,7 @@ SLOPE = "return a2 < 1.0f ? s : 1.0f / (1.0f - 1.0f / exp_a) - 1.0f / a;"
 LATER = "for (uint k = uint(k0); k < metal::min(count, uint(k0 + SLICE)); k++) {"
 SMALL = "const float small = x * (1.0f + x2 * (-1.0f / 3.0f + x2 * (2.0f / 15.0f - x2 * (17.0f / 315.0f))));"
 TANH = "return metal::abs(x) < 0.1f ? small : (x < 0.0f ? -large : large);"
+CFC_INNER = "threadgroup float inner[DEEP ? M * ROWS : 1];"
 INNER = "threadgroup float inner[SOFT ? M * ROWS : 1];"
 PAIR = "threadgroup float pair[2 * H * ROWS];"
 STATES = "threadgroup float states[2 * H * ROWS];"
@@ -145,6 +149,28 @@ EQUIVALENTS = [
     Equivalent(LIF, "backward", "float trace[SEGMENT + 1];", "1", "2", ROOM),
     Equivalent(LIF, "backward", "for (int e = 0; e < SEGMENT; e++) {", "<", "<=", SKIPPED),
     Equivalent(LIF, "backward", "for (int e = SEGMENT - 1; e >= 0; e--) {", "T - 1", "T + 1", SKIPPED),
+    Equivalent(CFC, "header", SMALL, "- x2", "+ x2", BELOW_ROUNDING),
+    Equivalent(CFC, "header", TANH, "< 0.1f", "<= 0.1f", BOUND),
+    Equivalent(CFC, "header", TANH, "< 0.0f", "<= 0.0f", NO_ZERO),
+    Equivalent(CFC, "header", "values[r] = r < rows ? column[r * pitch] : 0.0f;", "0.0f", "1.0f", DEAD_ROW),
+    Equivalent(CFC, "header", "#pragma unroll(4)", "4", "5", UNROLL),
+    Equivalent(CFC, "forward", STATES, "2", "3", ROOM),
+    Equivalent(CFC, "forward", FIRST, "0.0f", "1.0f", DEAD_ROW),
+    Equivalent(CFC, "forward", "float heads[4 * ROWS];", "4", "5", ROOM),
+    Equivalent(CFC, "backward", "float pre[4 * ROWS];", "4", "5", ROOM),
+    Equivalent(CFC, "backward", "threadgroup float grads[4 * H * ROWS];", "4", "5", ROOM),
+    *(Equivalent(CFC, kernel, CFC_INNER, ": 1", ": 2", ROOM) for kernel in ("forward", "backward")),
+    *(
+        Equivalent(CFC, kernel, f"las_multiply<1, ROWS>({weights}, sums);", ", 0,", ", 1,", ONE_COLUMN)
+        for kernel, weights in (
+            ("forward", "V_t + m, 0, H, M, states + now"),
+            ("backward", "W + m, 0, 4 * H, M, grads"),
+            ("backward", "V + i, 0, M, H, inner"),
+            ("backward", "V + i, 0, 4 * H, H, grads"),
+        )
+    ),
+    Equivalent(CFC, "backward", "if (!DEEP && first == 0 && unit == 0) {", "unit == 0", "unit == 1", ANY_THREAD),
+    Equivalent(CFC, "backward", "gu[0] = 0.0f;", "0.0f", "1.0f", UNUSED_Z),
     Equivalent(LIQUID, "header", SMALL, "- x2", "+ x2", BELOW_ROUNDING),
     Equivalent(LIQUID, "header", TANH, "< 0.1f", "<= 0.1f", BOUND),
     Equivalent(LIQUID, "header", TANH, "< 0.0f", "<= 0.0f", NO_ZERO),

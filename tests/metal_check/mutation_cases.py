@@ -3,10 +3,10 @@
 The shapes are odd, or on an edge: one segment of time (16 steps), one step more, three; a block of channels (32), one
 more; one state, fewer than simdgroups, more; a chunk of time that is empty (129 steps in 4 chunks); more rows than
 steps; more taps than a thread has steps (32). Of the spiking neurons: segments (16 elements) that are full or not; more
-rows than a threadgroup has (8); neurons that rest from the first element on, or never. Of the liquid and the LTC scan:
-one unit; two simdgroups (33 units); more units, or inputs, than threads (256); a layer wider than the next; batches
-that fill a tile of 1, 2 or 4 rows or do not; tanh where it is nearly its argument, softplus where it is nearly the
-exponential. Of the plastic scan: segments (32 elements) and pieces of them (8) that are not full; rows that fill a
+rows than a threadgroup has (8); neurons that rest from the first element on, or never. Of the CfC, the liquid and the
+LTC scan: one unit; two simdgroups (33 units); more units, or inputs, than threads (256); a layer wider than the next;
+batches that fill a tile of 1, 2 or 4 rows or do not; tanh where it is nearly its argument, softplus where it is nearly
+the exponential. Of the plastic scan: segments (32 elements) and pieces of them (8) that are not full; rows that fill a
 threadgroup and its turns or do not; one synapse, as many as lanes (32), more than threads.
 """
 
@@ -63,6 +63,14 @@ CASES = [
     Case("lif_scan", (9, 17, 3), {"reset": "hard", "refractory": 1, "surrogate": "triangular"}, ("kappa", "rho")),
     Case("lif_scan", (2, 16, 5), {"reset": "hard", "surrogate": "straight_through", "potential": False}, ("v0",)),
     Case("lif_scan", (1, 34, 2), {"surrogate": "fast_sigmoid"}, ("kappa", "rho", "v0"), mx.float16),
+    Case("cfc_scan", (2, 3, 5, 7), {"gate": False, "each": True, "masked": True}),  # b, t, hidden, m or 0 without z
+    Case("cfc_scan", (5, 3, 33, 6), {"gate": True, "each": True, "masked": True}),
+    Case("cfc_scan", (3, 3, 6, 0), {"gate": True, "each": False, "masked": True}),
+    Case("cfc_scan", (5, 3, 33, 0), {"gate": False, "each": True, "masked": False}),
+    Case("cfc_scan", (1, 3, 3, 300), {"gate": True, "each": False, "masked": False}),
+    Case("cfc_scan", (1, 2, 260, 3), {"gate": True, "each": True, "masked": True}),
+    Case("cfc_scan", (1, 1, 1, 1), {"gate": True, "each": False, "masked": False}),
+    Case("cfc_scan", (1, 1, 3, 0), {"gate": False, "each": False, "masked": False, "largest": 0.095}),
     Case("liquid_scan", (2, 3, 5, 7), {"solver": "midpoint", "substeps": 2}),  # b, t, hidden, m or 0 for a bounded tau
     Case("liquid_scan", (3, 3, 6, 0), {"solver": "fused", "substeps": 3}),
     Case("liquid_scan", (5, 3, 33, 6), {"solver": "euler", "substeps": 2}),
@@ -183,6 +191,37 @@ def _run_lif(
     return s if v is None else mx.concatenate([s, v], -1), mx.stack(after)
 
 
+def _cfc_arrays(b: int, t: int, hidden: int, m: int) -> Arrays:
+    random = np.random.default_rng(5)
+    inner = m or 4 * hidden
+    sizes = {"u": (b, t, inner), "V": (inner, hidden), "h0": (b, hidden), "W": (4 * hidden, m), "b": (4 * hidden,)}
+    arrays = {name: random.standard_normal(size) for name, size in sizes.items() if m or name not in ("W", "b")}
+    arrays["V"] *= hidden**-0.5
+    if m:
+        arrays["W"] *= m**-0.5
+    arrays["dt"] = random.uniform(0.05, 3, (b, t, hidden))
+    return {name: mx.array(value.astype(np.float32)) for name, value in arrays.items()}
+
+
+def _run_cfc(
+    u: mx.array,
+    V: mx.array,
+    h0: mx.array,
+    dt: mx.array,
+    W: mx.array | None = None,
+    b: mx.array | None = None,
+    each: bool = False,
+    masked: bool = False,
+    largest: float = 0.0,
+    **options: Any,
+) -> Any:
+    """The op; without ``each`` its clock is the first unit's; ``largest``, where given, is u's, and h0 is small."""
+    if largest:
+        u, h0 = u * (largest / mx.abs(u).max()), h0 * 1e-3
+    mask = mx.array(np.random.default_rng(6).uniform(size=u.shape[:2]) > 0.4) if masked else None
+    return ops.cfc_scan(u, V, W, b, h0, dt if each else dt[..., 0], mask=mask, **options)
+
+
 def _liquid_arrays(b: int, t: int, hidden: int, m: int) -> Arrays:
     random = np.random.default_rng(2)
     sizes = {"u": (b, t, hidden), "v": (b, t, m or hidden), "h0": (b, hidden), "V2": (hidden, m), "b2": (hidden,)}
@@ -255,12 +294,14 @@ ARRAYS: dict[str, Callable[..., Arrays]] = {
     "selective_scan": _scan_arrays,
     "causal_conv1d": _conv_arrays,
     "lif_scan": _lif_arrays,
+    "cfc_scan": _cfc_arrays,
     "liquid_scan": _liquid_arrays,
     "ltc_scan": _ltc_arrays,
     "plastic": _plastic_arrays,
 }
 RUNS: dict[str, Callable[..., Any]] = {
     "lif_scan": _run_lif,
+    "cfc_scan": _run_cfc,
     "liquid_scan": _run_liquid,
     "ltc_scan": _run_ltc,
     "plastic": _run_plastic,

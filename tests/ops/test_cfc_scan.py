@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lasmlx.ops import cfc_scan_metal
 from lasmlx.ops.cfc_scan import cfc_scan, rate_along
 from lasmlx.ops.dispatch import ImplError
 
@@ -71,6 +72,33 @@ def test_kernels_agree_with_the_reference(
 ) -> None:
     example = make(case, *sizes, each=each, gate=gate, mask=some(*sizes[:2]) if masked else None)
     agree(example, backward=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["metal"], indirect=True)
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ((1, 1, 1, 1), {}),
+        ((2, 3, 5, 7), {"gate": False, "each": True}),
+        ((5, 3, 33, 6), {"each": True}),  # a tile that is not full, two simdgroups
+        ((3, 3, 6, 0), {}),
+        ((5, 3, 33, 0), {"gate": False, "each": True}),
+        ((1, 2, 4, 70), {}),  # z wider than the rest
+        ((1, 2, 260, 3), {}),  # more units than threads
+    ],
+    ids=str,
+)
+def test_metal_agrees_with_the_reference(
+    kernel: str, case: Any, agree: Any, sizes: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    agree(make(case, *sizes, **options, mask=None if sizes[0] == 1 else some(*sizes[:2])), backward=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "m", "takes"), [(1638, 0, True), (1639, 0, False), (8, 8151, True), (8, 8152, False)]
+)
+def test_what_the_metal_kernel_takes(hidden: int, m: int, takes: bool) -> None:
+    assert cfc_scan_metal.takes(hidden, m) is takes
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

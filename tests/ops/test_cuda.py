@@ -47,7 +47,13 @@ FLOAT = {"h_last", "gA", "gB", "gC", "gD", "gh0", "gweight", "gbias"}  # outputs
 FLOAT |= {"after", "checkpoints", "gneurons", "gstate"}
 TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "lif_scan": "T"}
 TYPE_NAMES |= {"liquid_scan": "", "ltc_scan": "", "plastic": ""}
+TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW"}  # of the others none
 FLOAT32 = [
+    *(
+        ("cfc_scan", name, {"H": 37, "M": m, "DEEP": m == 5, "GATE": gate, "EACH": gate, "ROWS": 4, "UNITS": 64})
+        for name in ("forward", "backward")
+        for m, gate in ((5, True), (148, False))
+    ),
     *(
         ("liquid_scan", name, {"H": 37, "M": m, "K": 3, "SOLVER": solver, "SOFT": m != 37, "ROWS": 4, "UNITS": 64})
         for name in ("forward", "backward")
@@ -73,7 +79,7 @@ def cuda_text(op: str, name: str, constants: dict[str, Any], dtype: str) -> str:
     parameters = [f"const {TYPES[dtype]}* {x}" for x in kernel["input_names"]]
     parameters += [f"const __grid_constant__ Shape {x}_shape" for x in shapes]
     outputs = [f"{'float' if x in FLOAT else TYPES[dtype]}* {x}" for x in kernel["output_names"]]
-    lines = [f"using {letter} = {TYPES[dtype]};" for letter in TYPE_NAMES[op]]
+    lines = [f"using {letter} = {TYPES[dtype]};" for letter in TYPE_NAMES.get(op, "")]
     lines += [f"constexpr {type(value).__name__} {key} = {str(value).lower()};" for key, value in constants.items()]
     return AROUND.format(
         header=kernel["header"],
