@@ -45,9 +45,7 @@ CASES = [
 ]
 FLOAT = {"h_last", "gA", "gB", "gC", "gD", "gh0", "gweight", "gbias"}  # outputs that are float32 whatever goes in
 FLOAT |= {"after", "checkpoints", "gneurons", "gstate"}
-TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "lif_scan": "T"}
-TYPE_NAMES |= {"liquid_scan": "", "ltc_scan": "", "plastic": ""}
-TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW"}  # of the others none
+TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "lif_scan": "T"}  # of the others none
 FLOAT32 = [
     *(
         ("cfc_scan", name, {"H": 37, "M": m, "DEEP": m == 5, "GATE": gate, "EACH": gate, "ROWS": 4, "UNITS": 64})
