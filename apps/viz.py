@@ -11,9 +11,11 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lasmlx.viz import DtTrace, HebbTrace, LayerTrace, StepsTrace, TauTrace, TokenTrace
+    from lasmlx.viz import DtTrace, HebbTrace, LayerTrace, SpikesTrace, StepsTrace, TauTrace, TokenTrace
 
-app = typer.Typer(help="See what a model feels: its time steps, time constants and synapses.", no_args_is_help=True)
+app = typer.Typer(
+    help="See what a model feels: its time steps, time constants, synapses and spikes.", no_args_is_help=True
+)
 
 
 PlasticRun = Annotated[
@@ -22,6 +24,16 @@ PlasticRun = Annotated[
 Text = Annotated[str | None, typer.Option(help="What to read.")]
 Data = Annotated[
     str | None, typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - .")
+]
+ReadFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="What to read from: gps, moby-dick, val, a file or a folder; for a model of sequences ucr:NAME or "
+        "FILE.npz. By default what it was trained on."
+    ),
+]
+Sequence = Annotated[
+    int | None, typer.Option(metavar="I", help="Which of the test sequences, from 0; by default the first.")
 ]
 Generate = Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")]
 Count = Annotated[
@@ -104,17 +116,9 @@ def tau(
         Path | None, typer.Option(help="A run or model folder of an lnn; by default the newest run.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="What to read, for a model of bytes.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="What to read from: gps, moby-dick, val, a file or a folder; for a model of sequences ucr:NAME or "
-            "FILE.npz. By default what it was trained on."
-        ),
-    ] = None,
+    data: ReadFrom = None,
     count: Count = None,
-    sequence: Annotated[
-        int | None, typer.Option(metavar="I", help="Which of the test sequences, from 0; by default the first.")
-    ] = None,
+    sequence: Sequence = None,
     layer: Annotated[int | None, typer.Option(help="Only this layer, from 0.")] = None,
     save: Save = None,
     force: Force = False,
@@ -222,6 +226,42 @@ def steps(
 
 
 @app.command()
+def spikes(
+    run: Annotated[
+        Path | None, typer.Option(help="A run or model folder of a spiking-mamba; by default the newest run.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What to read, for a model of text.")] = None,
+    data: ReadFrom = None,
+    generate: Generate = None,
+    count: Count = None,
+    sequence: Sequence = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer, from 0.")] = None,
+    save: Save = None,
+    force: Force = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines: one a tick, then a summary.")] = False,
+    screenshot: Screenshot = None,
+) -> None:
+    """When neurons fire, how the paths are mixed, and the operations that spikes spare. Piped: numbers.
+
+    Example: las viz spikes --run runs/spiking --data moby-dick --bytes 500
+    """
+    from lasmlx.apps import viz_spikes
+    from lasmlx.apps.runs import find_model
+    from lasmlx.apps.viz_spikes_input import read
+    from lasmlx.viz import spikes_figure
+
+    target = Target(save, force, json, screenshot)
+    console = target.console()
+    model, folder = find_model(run)
+    asked: Any = {"text": text, "data": data, "generate": generate, "count": count, "sequence": sequence}
+    reading = read(model, folder, **asked, fits=target.fitting_bytes(console))
+    trace = reading.trace if layer is None else reading.trace.only(layer)
+    words = _words(model, trace, len(reading.trace.layers))
+    title = f"{folder.name}: {words}, mode {trace.mode}; {reading.label}"
+    _hand_over(console, trace, title, (viz_spikes.show, spikes_figure), target, reading.facts)
+
+
+@app.command()
 def wiring(
     kind: Annotated[str, typer.Argument(help="auto-ncp, full or random.")] = "auto-ncp",
     inputs: Annotated[int, typer.Option(min=1, help="Sensory neurons.")] = 8,
@@ -243,7 +283,7 @@ def wiring(
 
 def _hand_over(
     console: Console,
-    trace: DtTrace | TauTrace | HebbTrace | StepsTrace,
+    trace: DtTrace | TauTrace | HebbTrace | StepsTrace | SpikesTrace,
     title: str,
     pictures: tuple[Callable[..., None], Callable[..., Any]],
     target: Target,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lasmlx.viz import DtTrace, HebbTrace, StepsTrace, readable
+from lasmlx.viz import DtTrace, HebbTrace, SpikesTrace, StepsTrace, readable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from lasmlx.viz import LayerTrace, TauTrace, TokenTrace
 
 LISTED = 10  # synapses or tokens that stand out
-Columns = dict[str, "NDArray[Any]"]  # (t,), or a row a layer (layers, t)
+Columns = dict[str, "NDArray[Any]"]  # (t,), a row a layer (layers, t), or one a head (layers, heads, t)
 
 
 def write(
-    trace: DtTrace | TauTrace | HebbTrace | StepsTrace, *, as_json: bool, facts: dict[str, Any] | None = None
+    trace: DtTrace | TauTrace | HebbTrace | StepsTrace | SpikesTrace,
+    *,
+    as_json: bool,
+    facts: dict[str, Any] | None = None,
 ) -> None:
     """A line an element to standard output: its index, what was measured, and that of each layer.
 
@@ -34,16 +37,19 @@ def write(
             print(*line, sep="\t")
         return
     for i in range(len(columns["index"])):
-        print(json.dumps({name: _number(values[..., i]) for name, values in columns.items()}))
+        fired = {"fired": trace.fired(i)} if isinstance(trace, SpikesTrace) else {}
+        print(json.dumps({name: _number(values[..., i]) for name, values in columns.items()} | fired))
     layers = [_entries(dataclasses.asdict(layer)) for layer in trace.summary()]
     print(json.dumps(summary | {"layers": layers} | (facts or {})))
 
 
-def _columns(trace: DtTrace | TauTrace | HebbTrace | StepsTrace) -> tuple[Columns, dict[str, Any]]:
+def _columns(trace: DtTrace | TauTrace | HebbTrace | StepsTrace | SpikesTrace) -> tuple[Columns, dict[str, Any]]:
     """The columns, and how a summary begins."""
     if isinstance(trace, HebbTrace | StepsTrace):
         columns, found = _of_hebb(trace) if isinstance(trace, HebbTrace) else _of_steps(trace)
         return _of_tokens(trace) | columns, {"bytes": len(trace.data), "tokens": int(trace.edges[-1])} | found
+    if isinstance(trace, SpikesTrace):
+        return _of_spikes(trace)
     bounds = None if trace.bounds is None else [*trace.bounds, None][:2]
     size = "elements" if trace.data is None else "bytes"
     columns = _of_dt(trace) if isinstance(trace, DtTrace) else _of_tau(trace)
@@ -88,15 +94,34 @@ def _of_steps(trace: StepsTrace) -> tuple[Columns, dict[str, Any]]:
     return columns, found | {"verdict": trace.verdict(), "quarters": quarters, "hardest": hardest}
 
 
+def _of_spikes(trace: SpikesTrace) -> tuple[Columns, dict[str, Any]]:
+    columns: Columns = {"index": np.arange(len(trace.lengths))}
+    if trace.data is None:
+        columns |= {"seconds": trace.edges[:-1]}
+    else:
+        read = np.frombuffer(trace.data, np.uint8) if trace.unit == "byte" else trace.lengths
+        columns |= {trace.unit if trace.unit == "byte" else "bytes": read, "bits": trace.surprise}
+    columns |= {"rate": trace.mean, "layers_rate": trace.layer_mean}
+    if trace.share is not None:
+        columns |= {"layers_liquid": trace.share.mean(axis=2), "heads_liquid": trace.share.swapaxes(1, 2)}
+    size = {} if trace.data is None else {"bytes": len(trace.data), "bits_per_byte": trace.bits_per_byte}
+    found = _entries({"ticks": len(trace.lengths), **size, "mode": trace.mode})
+    parts = [part._asdict() | {"effective": part.effective} for part in trace.operations]
+    return columns, found | {"operations": [_entries(part) for part in parts]}
+
+
 def _entries(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: v if isinstance(v, str) else _number(np.asarray(v)) for name, v in values.items()}
+    return {name: v if v is None or isinstance(v, str) else _number(np.asarray(v)) for name, v in values.items()}
 
 
 def _table(trace: LayerTrace | TokenTrace, columns: Columns) -> list[list[Any]]:
     names, series = [], []
     for name, values in columns.items():
-        names += [name] if values.ndim == 1 else [name.replace("layers", f"layer{i}") for i in trace.layers]
-        series += [values] if values.ndim == 1 else list(values)
+        if values.ndim == 3:
+            names += [name.replace("heads", f"layer{i}_head{j}") for i in trace.layers for j in range(values.shape[1])]
+        else:
+            names += [name] if values.ndim == 1 else [name.replace("layers", f"layer{i}") for i in trace.layers]
+        series += [values] if values.ndim == 1 else list(values.reshape(-1, values.shape[-1]))
     rows = ([v if v.dtype.kind in "iu" else f"{v:.6g}" for v in row] for row in zip(*series, strict=True))
     return [names, *rows]
 

@@ -24,7 +24,7 @@ from lasmlx.viz import LEVEL, Scale, means_of_runs, three_digits, time_unit
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lasmlx.viz import TauTrace
+    from lasmlx.viz import SpikesTrace, TauTrace
 
 FEWEST_ROWS = 7  # of tau over time
 CURVE_ROWS = 4  # of an only channel; several are drawn as cells
@@ -40,7 +40,7 @@ def show(console: Console, trace: TauTrace, title: str) -> None:
     others = 3 + 3 + 4 + 3 + len(title) // width  # labels and axes of two, blank lines, the title, the prompt
     left = console.height - others - sum(map(_lines, (time, often)))
     most = min(left - FEWEST_ROWS - FEWEST_UNIT_ROWS * layers - 3, console.height // CHANNELS)
-    read = _text(trace, width, coloured) if trace.x is None else _channels(trace, max(most, 3), width, coloured)
+    read = _text(trace, width, coloured) if trace.x is None else channels(trace, max(most, 3), width, coloured)
     left = max(left - _lines(read), 0)  # for the rows of the heat map and of tau over time
     units = min(max(left // 2, FEWEST_UNIT_ROWS * layers), max(MOST_UNIT_ROWS, FEWEST_UNIT_ROWS * layers)) // layers
     heat = _heat_map(trace, units, width, coloured)
@@ -53,7 +53,8 @@ def _text(trace: TauTrace, width: int, coloured: bool) -> list[Text]:
     return heading("Text, mean tau of each byte", legend, width) + coloured_text(trace, width, coloured)
 
 
-def _channels(trace: TauTrace, most: int, width: int, coloured: bool) -> list[Text]:
+def channels(trace: TauTrace | SpikesTrace, most: int, width: int, coloured: bool) -> list[Text]:
+    """The vectors that were read: a curve of one channel, else a row of cells for each, at most so many."""
     assert trace.x is not None
     count = trace.x.shape[1]
     if count == 1:

@@ -1,4 +1,4 @@
-"""What a liquid network reads for a picture: bytes, or a sequence of a test set."""
+"""What a model of bytes or of sequences reads for a picture: bytes, or a sequence of a test set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from lasmlx.data import SequenceData
     from lasmlx.viz import TauTrace
 
@@ -40,30 +42,60 @@ def read(
     Raises:
         ValueError: the model has no time constants, or reads something else than what was asked for.
     """
-    from lasmlx.data import names_sequences
+    from lasmlx.apps.viz_input import read_input
     from lasmlx.viz import most_elements, trace_tau
 
     most = most_elements(model)
+    expect_kind(model, text=text, data=data, count=count, sequence=sequence)
     if model.config.inputs:
-        for name, given in (("--text", text), ("--bytes", count)):
-            if given is not None:
-                raise ValueError(f"this model reads sequences, not bytes: {name} does not go, --sequence says which.")
-        return _of_sequence(model, folder, data, 0 if sequence is None else sequence)
-    if sequence is not None:
-        raise ValueError("this model reads bytes, not sequences: --text or --data says which, --sequence does not go.")
-    if data is not None and names_sequences(data):
-        raise ValueError(f"this model reads bytes, not sequences as in {data}.")
-    from lasmlx.apps.viz_input import read_input
-
+        example = find_example(model, folder, data, sequence)
+        trace = trace_tau(model, example.x, example.dt)
+        words, facts = said(example, folder, trace.y)
+        return Reading(trace, words, {"seconds": float(f"{trace.times[-1]:.6g}"), **facts})
     source = read_input(model, folder, text=text, data=data, count=count, fits=fits, most=most)
     trace = trace_tau(model, source.data)
     return Reading(trace, source.label, {"seconds": float(f"{trace.times[-1]:.6g}")})
 
 
-def _of_sequence(model: Any, folder: Path, spec: str | None, index: int) -> Reading:
-    from lasmlx.viz import trace_tau
+def expect_kind(
+    model: Any,
+    *,
+    text: str | None,
+    data: str | None,
+    count: int | None,
+    sequence: int | None,
+    generate: int | None = None,
+) -> None:
+    """Raise ``ValueError`` where what was asked for is not of the kind that the model reads."""
+    from lasmlx.data import names_sequences
 
-    data = _sequences(folder, spec)
+    if model.config.inputs:
+        for name, given in (("--text", text), ("--bytes", count), ("--generate", generate)):
+            if given is not None:
+                raise ValueError(f"this model reads sequences, not bytes: {name} does not go, --sequence says which.")
+        return
+    if sequence is not None:
+        raise ValueError("this model reads bytes, not sequences: --text or --data says which, --sequence does not go.")
+    if data is not None and names_sequences(data):
+        raise ValueError(f"this model reads bytes, not sequences as in {data}.")
+
+
+class Example(NamedTuple):
+    """A sequence of a test set."""
+
+    data: SequenceData
+    number: int  # of the test set, from 0
+    x: NDArray[np.float32]  # (t, channels)
+    dt: NDArray[np.float32]  # (t,), seconds
+
+
+def find_example(model: Any, folder: Path, spec: str | None, index: int | None) -> Example:
+    """Test sequence ``index``, by default the first, of ``spec``, by default of what the model was trained on.
+
+    Raises:
+        ValueError: there is none, or the model reads other vectors.
+    """
+    data, index = _sequences(folder, spec), index or 0
     test = data.test
     if data.channels != model.config.inputs:
         raise ValueError(
@@ -72,10 +104,14 @@ def _of_sequence(model: Any, folder: Path, spec: str | None, index: int) -> Read
     if not 0 <= index < len(test):
         raise ValueError(f"--sequence is {index}, expected 0 to {len(test) - 1}: {data.name} has {len(test)} to test.")
     t = int(test.lengths[index])
-    trace = trace_tau(model, test.x[index, :t], test.dt[index, :t])
-    words, facts = _said(trace, data, test.y[index], _classes(folder, data, len(trace.y)))
-    facts = {"seconds": float(f"{trace.times[-1]:.6g}"), "sequence": index, **facts}
-    return Reading(trace, f"test sequence {index} of {data.name}: {words}", facts)
+    return Example(data, index, test.x[index, :t], test.dt[index, :t])
+
+
+def said(example: Example, folder: Path, answer: NDArray[np.float32]) -> tuple[str, dict[str, Any]]:
+    """Which sequence it is, what it is and what the model says of it: in words, and for a summary."""
+    data, index = example.data, example.number
+    words, facts = _said(answer, data, data.test.y[index], _classes(folder, data, len(answer)))
+    return f"test sequence {index} of {data.name}: {words}", {"sequence": index, **facts}
 
 
 def _sequences(folder: Path, spec: str | None) -> SequenceData:
@@ -109,12 +145,14 @@ def _classes(folder: Path, data: SequenceData, outputs: int) -> tuple[str, ...]:
     return tuple(f"class {i}" for i in range(outputs))
 
 
-def _said(trace: TauTrace, data: SequenceData, y: Any, classes: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+def _said(
+    answer: NDArray[np.float32], data: SequenceData, y: Any, classes: tuple[str, ...]
+) -> tuple[str, dict[str, Any]]:
     if not classes:
-        values, answers = ([float(f"{v:.4g}") for v in np.ravel(of)] for of in (y, trace.y))
+        values, answers = ([float(f"{v:.4g}") for v in np.ravel(of)] for of in (y, answer))
         words = [", ".join(f"{v:.3g}" for v in of) for of in (values, answers)]
         return f"{words[0]} (model: {words[1]})", {"values": values, "said": answers}
-    share = np.exp(trace.y - trace.y.max())
+    share = np.exp(answer - answer.max())
     share /= share.sum()
     said, sure = classes[int(share.argmax())], float(share.max())
     true = data.classes[int(y)] if data.classes else ", ".join(f"{v:.3g}" for v in np.ravel(y))

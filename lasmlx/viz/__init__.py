@@ -16,11 +16,14 @@ from lasmlx.viz.scale import (
     ink,
     log_ticks,
     luminance,
+    percent,
     three_digits,
     time_unit,
 )
+from lasmlx.viz.spikes import LayerActivity, Raster, SpikesTrace, most_ticks, trace_spikes
+from lasmlx.viz.spikes_figure import spikes_figure
 from lasmlx.viz.steps import HardToken, Quarter, StepsHistogram, StepsTrace, expect_steps, trace_steps
-from lasmlx.viz.tables import hardest_rows, readable, synapse_rows
+from lasmlx.viz.tables import hardest_rows, operation_rows, readable, synapse_rows
 from lasmlx.viz.tau import HeatMap, TauTrace, most_elements, trace_tau
 from lasmlx.viz.text import DOT, byte_signs, text_columns, text_rows
 from lasmlx.viz.tokens import MOST_BYTES, TokenTrace
@@ -37,11 +40,14 @@ __all__ = [
     "HeatMap",
     "HebbTrace",
     "Histogram",
+    "LayerActivity",
     "LayerSummary",
     "LayerTrace",
     "LogScale",
     "Quarter",
+    "Raster",
     "Scale",
+    "SpikesTrace",
     "StepsHistogram",
     "StepsTrace",
     "Synapse",
@@ -64,8 +70,12 @@ __all__ = [
     "means_of_runs",
     "most_bytes",
     "most_elements",
+    "most_ticks",
+    "operation_rows",
+    "percent",
     "readable",
     "save_figure",
+    "spikes_figure",
     "steps_figure",
     "synapse_rows",
     "tau_figure",
@@ -75,6 +85,7 @@ __all__ = [
     "time_unit",
     "trace_dt",
     "trace_hebb",
+    "trace_spikes",
     "trace_steps",
     "trace_tau",
 ]

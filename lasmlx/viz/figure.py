@@ -10,6 +10,7 @@ import numpy as np
 from lasmlx.viz.dt import DtTrace
 from lasmlx.viz.page import ACCENT, BAND, BOUND, COLUMNS, RC, bar, coloured_text, matplotlib, page, text_height
 from lasmlx.viz.scale import LEVEL, Scale, colour, log_ticks, three_digits, time_unit
+from lasmlx.viz.spikes import SpikesTrace
 from lasmlx.viz.tau import TauTrace
 from lasmlx.viz.trace import LayerTrace
 
@@ -56,7 +57,7 @@ def tau_figure(trace: TauTrace, title: str = "") -> Any:
         if trace.x is None:
             _text(figure, axes[0], trace)
         else:
-            _channels(axes[0], trace)
+            draw_channels(axes[0], trace)
         _over_time(axes[1], trace)
         _mean(axes[2], trace)
         _units(figure, axes[3:-1], trace)
@@ -98,7 +99,8 @@ def _text(figure: Any, axes: Any, trace: LayerTrace) -> None:
     _bar(figure, axes, scale)
 
 
-def _channels(axes: Any, trace: TauTrace) -> None:
+def draw_channels(axes: Any, trace: TauTrace | SpikesTrace) -> None:
+    """The vectors that were read, over time: curves, or cells of many."""
     assert trace.x is not None
     edges = trace.edges / trace.axis[1]
     low, high = trace.x.min(axis=0), trace.x.max(axis=0)

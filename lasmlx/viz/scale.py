@@ -93,6 +93,11 @@ def three_digits(value: float) -> str:
     return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """``share`` for people: ``13.4 %``."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def log_ticks(low: float, high: float, most: int = 10) -> list[float]:
     """Round numbers from ``low`` to ``high`` for a logarithmic axis: 1, 2, 5 a decade, fewer where there are many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

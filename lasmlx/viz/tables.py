@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from lasmlx.viz.hebb import HebbTrace
+from lasmlx.viz.spikes import SpikesTrace
 from lasmlx.viz.steps import StepsTrace
 from lasmlx.viz.text import DOT
 
@@ -33,6 +34,20 @@ def hardest_rows(trace: StepsTrace, count: int) -> list[tuple[str, str, str, str
             (f"{token.steps:6.3g}", f"{bits:>10} ", readable(token.context).rjust(16), f"[{readable(token.token)}]")
         )
     return rows
+
+
+def operation_rows(trace: SpikesTrace) -> list[tuple[str, ...]]:
+    """What each part computes for an element: its name, all operations, and those that zeros leave; with a head."""
+    rows: list[tuple[str, ...]] = [("", "dense", "MACs", "ACs")]
+    rows += [(of.part, *map(_whole, (of.dense, of.macs, of.acs))) for of in trace.parts()]
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [(row[0].ljust(wide[0]), *(v.rjust(n) for v, n in zip(row[1:], wide[1:], strict=True))) for row in rows]
+
+
+def _whole(count: float) -> str:
+    if count == 0:
+        return "-"
+    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count:,.0f}" if count >= 10 else f"{count:.1f}"
 
 
 def readable(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""``las viz dt``, ``tau``, ``hebb`` and ``steps``: numbers in a pipe, pictures on a terminal, figures in files."""
+"""``las viz``, what a model feels: numbers in a pipe, pictures on a terminal, figures in files."""
 
 import io
 import json
@@ -17,6 +17,7 @@ from lasmlx.apps.viz import app
 from lasmlx.models import LASConfig, MambaConfig, make_model
 from lasmlx.models.lnn import LNNConfig
 from lasmlx.models.plastic_lm import PlasticLMConfig
+from lasmlx.models.spiking_mamba import SpikingMambaConfig
 from lasmlx.viz import DtTrace
 
 TEXT = "Call me Ishmael.\nSome years ago"
@@ -554,5 +555,152 @@ def test_odd_texts_of_plastic(plastic: Callable[..., Result], screen: Callable[.
     for text in ("a", "你好\x00\x1b[31m"):
         console = screen(32)
         result = plastic(command, "--text", text)
+        assert result.exit_code == 0, result.exception
+        assert "\x00" not in printed(console)
+
+
+@pytest.fixture(scope="module")
+def spiking_runs(tmp_path_factory: pytest.TempPathFactory, lnn_runs: Path) -> Path:
+    """Models of bytes in each mode, and one of the sequences with 3 channels."""
+    mx.random.seed(0)
+    folder = tmp_path_factory.mktemp("spiking")
+    small: dict[str, Any] = {"hidden": 16, "layers": 2, "n": 2}
+    make_model(SpikingMambaConfig(**small, mode="parallel")).save(folder / "parallel")
+    make_model(SpikingMambaConfig(**small, mode="sequential")).save(folder / "sequential")
+    make_model(SpikingMambaConfig(**small, mode="bidirectional", backbone="ltc")).save(folder / "bidirectional")
+    reads: dict[str, Any] = {"inputs": 3, "outputs": 2, "encoder": "rate", "ticks": 2}
+    make_model(SpikingMambaConfig(**small, mode="parallel", **reads)).save(folder / "sequences")
+    trained = (lnn_runs / "3" / "train_state.json").read_text()
+    (folder / "sequences" / "train_state.json").write_text(trained)
+    return folder
+
+
+@pytest.fixture
+def spikes(spiking_runs: Path) -> Callable[..., Result]:
+    return lambda run, *args: CliRunner().invoke(app, ["spikes", "--run", str(spiking_runs / run), *map(str, args)])
+
+
+def test_spikes_piped(spikes: Callable[..., Result]) -> None:
+    result = spikes("parallel", "--text", TEXT)
+    assert result.exit_code == 0, result.exception
+    head, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert head[:6] == ["index", "byte", "bits", "rate", "layer0_rate", "layer1_rate"]
+    assert head[6:8] == ["layer0_liquid", "layer1_liquid"] and head[-1] == "layer1_head3_liquid" and len(head) == 16
+    assert bytes(int(row[1]) for row in rows) == TEXT.encode()
+    for row in rows:
+        assert float(row[3]) == pytest.approx((float(row[4]) + float(row[5])) / 2, rel=1e-4)
+        assert float(row[7]) == pytest.approx(sum(map(float, row[12:])) / 4, rel=1e-4)
+    assert len(spikes("sequential", "--text", TEXT).stdout.splitlines()[0].split("\t")) == 6
+    assert len(spikes("parallel", "--generate", 5).stdout.splitlines()) == 6
+
+
+def test_spikes_as_json(spikes: Callable[..., Result], spiking_runs: Path) -> None:
+    from lasmlx.models import load
+
+    *rows, summary = map(json.loads, spikes("parallel", "--text", TEXT, "--layer", 1, "--json").stdout.splitlines())
+    felt = load(spiking_runs / "parallel").trace(mx.array(np.frombuffer(TEXT.encode(), np.uint8))[None]).felt[1]
+    s, share = np.array(felt.spikes[0]), np.array(felt.share[0])
+    assert [row["fired"] for row in rows] == [[np.flatnonzero(v).tolist()] for v in s]
+    assert rows[3]["heads_liquid"] == [pytest.approx(share[3].tolist(), rel=1e-4)]
+    (layer,) = summary["layers"]
+    assert layer["layer"] == 1 and layer["rate"] == pytest.approx(s.mean(), rel=1e-4)
+    assert layer["silent"] == (s.sum(axis=0) == 0).sum() and layer["liquid"] == pytest.approx(share.mean(), rel=1e-4)
+    assert summary["mode"] == "parallel" and summary["ticks"] == summary["bytes"] == len(TEXT)
+    assert summary["bits_per_byte"] == pytest.approx(np.mean([row["bits"] for row in rows[1:]]), rel=1e-4)
+    cell = next(part for part in summary["operations"] if part["part"] == "cell, spikes")
+    assert (cell["layer"], cell["dense"], cell["macs"]) == (1, 256, 0)
+    assert cell["acs"] == cell["effective"] == pytest.approx(16 * s.sum() / len(s), rel=1e-4)
+
+
+def test_spikes_of_a_sequence(spikes: Callable[..., Result]) -> None:
+    *rows, summary = map(json.loads, spikes("sequences", "--sequence", 1, "--json").stdout.splitlines())
+    assert len(rows) == summary["ticks"] == 2 * LENGTHS[1] and "byte" not in rows[0]
+    assert (summary["sequence"], summary["class"]) == (1, "down") and summary["said"] in ("up", "down")
+    assert summary["operations"][0]["part"] == "input map" and summary["operations"][0]["layer"] is None
+
+
+@pytest.mark.parametrize(
+    ("run", "args", "message"),
+    [
+        ("parallel", ["--text", ""], "--text is empty"),
+        ("parallel", ["--text", "a", "--layer", 2], "layer is 2, expected 0 to 1"),
+        ("parallel", ["--sequence", 0], "reads bytes, not sequences"),
+        ("parallel", ["--save", "a.pdf"], r"saved as \.png or \.svg"),
+        ("sequences", ["--generate", 5], "reads sequences, not bytes: --generate does not go"),
+        ("sequences", ["--sequence", 4], "--sequence is 4, expected 0 to 3"),
+        ("sequences", ["--data", "val"], r"--data is 'val', expected ucr:NAME or FILE\.npz"),
+    ],
+)
+def test_mistakes_of_spikes(spikes: Callable[..., Result], run: str, args: list[Any], message: str) -> None:
+    result = spikes(run, *args)
+    assert isinstance(result.exception, ValueError) and result.stdout == ""
+    with pytest.raises(ValueError, match=message):
+        raise result.exception
+
+
+def test_other_models_do_not_fire(run: Path) -> None:
+    result = CliRunner().invoke(app, ["spikes", "--run", str(run), "--text", "a"])
+    assert "does not fire: spiking-mamba models do; `las viz dt` shows" in str(result.exception)
+
+
+@pytest.mark.parametrize("run", ["parallel", "sequential", "bidirectional", "sequences"])
+@pytest.mark.parametrize(("width", "options"), [(40, {}), (60, {"color_system": None}), (160, {"no_color": True})])
+def test_the_page_of_spikes_fits(
+    spikes: Callable[..., Result], screen: Callable[..., Console], run: str, width: int, options: dict[str, Any]
+) -> None:
+    from rich.cells import cell_len
+
+    console = screen(width, **options)
+    result = spikes(run)
+    assert result.exit_code == 0, result.exception
+    lines = plain(printed(console))
+    assert max(map(cell_len, lines)) <= width and len(lines) <= 47
+    read = "Input, 3 channels" if run == "sequences" else "Text, share"
+    for title in (read, "Spikes  ", "Gate", "Firing rate", "Synaptic operations"):
+        assert sum(line.startswith(title) for line in lines) == 1
+    assert sum("% fire" in line and " busy" in line for line in lines) == 2
+    assert any("none: in mode sequential" in line for line in lines) == (run == "sequential")
+    assert sum(line.startswith("layer 1 ") for line in lines) == (run != "sequential")
+    assert any(line.startswith("all ") for line in lines) and any("zeros spare" in line for line in lines)
+    assert run != "bidirectional" or {"exchange", "attention"} <= {line.split(" ")[0] for line in lines}
+    said = " ".join(" ".join(lines[:4]).split())
+    assert ("(model: " if run == "sequences" else "bits per byte") in said
+
+
+def test_dots_are_spikes(spikes: Callable[..., Result], screen: Callable[..., Console]) -> None:
+    console = screen(60, color_system=None)
+    spikes("parallel", "--text", TEXT)
+    drawn = [line[8:] for line in plain(printed(console)) if any(0x2800 < ord(char) < 0x2900 for char in line)][:4]
+    *rows, summary = map(json.loads, spikes("parallel", "--text", TEXT, "--json").stdout.splitlines())
+    dots = sum(bin(ord(char) - 0x2800).count("1") for line in drawn for char in line if char != " ")
+    ticks = ((np.arange(2 * 52) + 0.5) * len(rows) / (2 * 52)).astype(int)  # which a column of dots stands for
+    fired = [sum(unit in rows[tick]["fired"][0] for tick in ticks) for unit in range(16)]
+    assert dots == sum(fired) and summary["layers"][0]["neurons"] == 16
+
+
+def test_heads_of_the_gate_are_shown_where_there_is_room(
+    spikes: Callable[..., Result], screen: Callable[..., Console]
+) -> None:
+    for height, count in ((30, 0), (70, 8)):
+        console = screen(80, height=height)
+        spikes("parallel", "--text", TEXT)
+        assert sum(line.startswith(" head ") for line in plain(printed(console))) == count
+
+
+def test_figures_and_pictures_of_spikes(spikes: Callable[..., Result], tmp_path: Path) -> None:
+    for run, path in (("parallel", tmp_path / "a.png"), ("sequences", tmp_path / "b.svg")):
+        result = spikes(run, "--save", path)
+        assert result.exit_code == 0 and f"wrote {path}" in result.stderr, result.exception
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert "</svg>" in (tmp_path / "b.svg").read_text()
+    assert spikes("parallel", "--text", TEXT, "--screenshot", tmp_path / "terminal.svg").exit_code == 0
+    svg = (tmp_path / "terminal.svg").read_text()
+    assert "las&#160;viz&#160;spikes" in svg and not any(char in svg for char in "▌█⠒")
+
+
+def test_odd_texts_of_spikes(spikes: Callable[..., Result], screen: Callable[..., Console]) -> None:
+    for text in ("a", "你好\x00\x1b[31m"):
+        console = screen(32)
+        result = spikes("parallel", "--text", text)
         assert result.exit_code == 0, result.exception
         assert "\x00" not in printed(console)
