@@ -1,9 +1,10 @@
 // z = 1.7159 tanh(0.666 (u_i + V h)), (f, g, a, c) = W z + bias, s = sigmoid(a dt_i + c) at each element i, then
-// h' = (1 - s) tanh(f) + s tanh(g), or where not GATE tanh(f) + s tanh(g); its gradient. Where not DEEP there is no z and
-// (f, g, a, c) = u_i + V h. Where live is 0 h' = h.
+// h' = (1 - s) tanh(f) + s tanh(g), or where not GATE tanh(f) + s tanh(g); its gradient. Where not DEEP there is no z
+// and (f, g, a, c) = u_i + V h. Where live is 0 h' = h.
 //
-// u: (b, t, M); h: (b, t, H); V: (M, H); W: (4 H, M); bias: (4 H); h0: (b, H); dt: (b, t, 1), or (b, t, H) where EACH;
-// live: (b, t, 1); V_t, W_t are V and W transposed. All float32. Where not DEEP M = 4 H; z, W and bias are not read.
+// u: (b, t, M); h: (b, t, H); V: (M, H); W: (4 H, M); bias: (4 H); h0: (b, H); dt: (b, t, 1), or (b, t, H) where
+// EACH; live: (b, t, 1); V_t, W_t are V and W transposed. All float32. Where not DEEP M = 4 H; z, W and bias are not
+// read.
 //
 // Templates: H units; M of z; DEEP; GATE; EACH; ROWS batch rows and UNITS threads a threadgroup, these a multiple of 32:
 // thread i owns the units i, i + UNITS, ... of the rows, and of z too.

@@ -1,5 +1,5 @@
-// z = 1.7159 tanh(0.666 (u_i + V h)), (f, g, a, c) = W z + b, s = sigmoid(a dt_i + c), h' = (1 - s) tanh(f) + s tanh(g).
-// Without W (f, g, a, c) = u_i + V h; without the gate h' = tanh(f) + s tanh(g).
+// z = 1.7159 tanh(0.666 (u_i + V h)), (f, g, a, c) = W z + b, s = sigmoid(a dt_i + c) at each element i, then
+// h' = (1 - s) tanh(f) + s tanh(g). Without W (f, g, a, c) = u_i + V h; without the gate h' = tanh(f) + s tanh(g).
 //
 // Up to four batch rows walk through time together. Of the forward pass h after each element is kept. All of a segment
 // of elements is computed again from it at once, so only the way back through h goes step by step; the gradients of the
