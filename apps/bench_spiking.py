@@ -21,7 +21,8 @@ def lif(
 
     Example: las bench lif --shape 32,100,700,128
     """
-    from lasmlx.benchmark.lif import SHAPE, LIFRow, measure_lif
+    from lasmlx.benchmark import LIFRow, measure_lif
+    from lasmlx.benchmark.lif import SHAPE
 
     columns: Columns = {
         "impl": lambda row: row.impl,
@@ -50,8 +51,8 @@ def attention(
 
     Example: las bench attention --length 256 --length 4096
     """
-    from lasmlx.benchmark import open_peers
-    from lasmlx.benchmark.modes import LENGTHS, AttentionRow, measure_attention
+    from lasmlx.benchmark import AttentionRow, measure_attention, open_peers
+    from lasmlx.benchmark.modes import LENGTHS
 
     columns: Columns = {
         "t": lambda row: f"{row.length:,}",
@@ -86,7 +87,7 @@ def modes(
 
     Example: las bench modes --seconds 60 --lr 3e-3
     """
-    from lasmlx.benchmark.modes import ModeRow, measure_modes
+    from lasmlx.benchmark import ModeRow, measure_modes
     from lasmlx.data import load_corpus
 
     columns: Columns = {

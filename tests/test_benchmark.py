@@ -275,6 +275,24 @@ def test_ltc_rows_are_checked_before_they_are_timed() -> None:
         list(measure_ltc((2, 3, 0, 5)))
 
 
+@pytest.mark.parametrize("mapped", [True, False])
+def test_lif_rows_are_checked_before_they_are_timed(mapped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [r for r in measure_lif((2, 10, 6, 5), mapped=mapped, repeats=1) if isinstance(r, LIFRow)]
+    assert [r.impl for r in rows] == ["lasmlx auto", "mlx loop"] and rows[0].ratio_forward_backward == 1
+    assert max(r.error for r in rows) < 2e-5
+    monkeypatch.setattr(lif, "TOLERANCE", -1.0)
+    with pytest.raises(ParityError):
+        list(measure_lif((2, 10, 6, 5), mapped=mapped))
+    with pytest.raises(ValueError, match="expected b, t, inputs, units"):
+        list(measure_lif((2, 10, 6), mapped=mapped))  # type: ignore[arg-type]
+
+
+def test_a_width_is_found_for_a_size() -> None:
+    for settings in (CONTENDERS | BASELINES).values():
+        config = of_size(settings, 100_000, layers=2)
+        assert abs(make_model(config).size - 100_000) < 20_000, settings
+
+
 @pytest.mark.parametrize(
     ("measured", "shape"), [(measure_plastic, (2, 50, 2, 3, 5)), (measure_plastic_liquid, (2, 50, 4, 3))]
 )

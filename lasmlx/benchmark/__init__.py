@@ -2,8 +2,10 @@
 
 from lasmlx.benchmark.chip import ChipRow, KernelRow, measure_chip, measure_kernel
 from lasmlx.benchmark.latency import LatencyRow, measure_latency
+from lasmlx.benchmark.lif import LIFRow, measure_lif
 from lasmlx.benchmark.liquid import LTCRow, measure_ltc
 from lasmlx.benchmark.machine import Provenance, provenance
+from lasmlx.benchmark.modes import AttentionRow, ModeRow, measure_attention, measure_modes
 from lasmlx.benchmark.parity import ParityError, check_parity, relative_error
 from lasmlx.benchmark.peers import PeerError, Peers, open_peers
 from lasmlx.benchmark.plastic import PlasticRow, measure_blocks, measure_plastic, measure_plastic_liquid
@@ -16,10 +18,13 @@ from lasmlx.benchmark.timer import Timing, measure, measure_together
 from lasmlx.benchmark.training import TrainRow, measure_training
 
 __all__ = [
+    "AttentionRow",
     "ChipRow",
     "KernelRow",
+    "LIFRow",
     "LTCRow",
     "LatencyRow",
+    "ModeRow",
     "Note",
     "ParityError",
     "PeerError",
@@ -36,11 +41,14 @@ __all__ = [
     "TrainRow",
     "check_parity",
     "measure",
+    "measure_attention",
     "measure_blocks",
     "measure_chip",
     "measure_kernel",
     "measure_latency",
+    "measure_lif",
     "measure_ltc",
+    "measure_modes",
     "measure_plastic",
     "measure_plastic_liquid",
     "measure_scan",

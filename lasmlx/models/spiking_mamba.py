@@ -54,7 +54,7 @@ class SpikingMambaConfig(CellsConfig):
     n: int = 16  # states a channel of the scan
     k: int = 4  # taps of its convolution
     expand: int = 2  # its inner channels are expand hidden
-    beta: float = 0.9  # what is left of a potential after a tick, at the start
+    beta: float = 0.3  # what is left of a potential after a tick, at the start
     theta: float = 0.5  # threshold at the start
     adaptive: bool = False  # spikes lift the threshold for a while
     reset: Reset = "soft"
@@ -63,7 +63,7 @@ class SpikingMambaConfig(CellsConfig):
     slope: float = 5.0  # of the surrogate
     adapter: Coding = "temporal"  # from spikes to the scan
     spike_window: int = 16  # ticks, of the adapter rate
-    spike_tau: float = 4.0  # ticks at the start, of the adapter temporal
+    spike_tau: float = 1.0  # ticks at the start, of the adapter temporal
     attention_heads: int = 4
     window: int = 64  # elements that cross-attention looks back
     gate_heads: int = 4
