@@ -13,6 +13,7 @@ import pytest
 
 from lasmlx.benchmark import (
     LatencyRow,
+    LIFRow,
     LTCRow,
     Note,
     ParityError,
@@ -24,10 +25,12 @@ from lasmlx.benchmark import (
     Timing,
     TrainRow,
     check_parity,
+    lif,
     machine,
     measure,
     measure_blocks,
     measure_latency,
+    measure_lif,
     measure_ltc,
     measure_plastic,
     measure_plastic_liquid,
@@ -44,8 +47,9 @@ from lasmlx.benchmark import (
     scan,
     training,
 )
+from lasmlx.benchmark.modes import BASELINES, CONTENDERS, of_size
 from lasmlx.data import SequenceData, SequenceSet
-from lasmlx.models import LASConfig
+from lasmlx.models import LASConfig, make_model
 from lasmlx.ops import plastic_scan, selective_scan
 from lasmlx.train import TrainConfig
 

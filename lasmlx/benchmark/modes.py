@@ -66,14 +66,14 @@ class ModeRow(Row):
 
 
 def of_size(settings: dict[str, Any], parameters: int, **more: Any) -> Config:
-    """The configuration whose width, a multiple of 16, brings the model nearest to so many parameters."""
+    """The configuration whose width, a multiple of 8, brings the model nearest to so many parameters."""
     width = "d" if settings["model_type"] == "mamba" else "hidden"
 
     def distance(size: int) -> int:
         model = make_model(config_from_dict(settings | more | {width: size}))
         return abs(int(model.size) - parameters)
 
-    best, step = 16, 16
+    best, step = 8, 8
     while distance(best + step) < distance(best):
         best += step
     return config_from_dict(settings | more | {width: best})
