@@ -48,7 +48,7 @@ def describe() -> System:
         advice.append(f"the compiled ops are absent: {native.absent}")
     elif os.environ.get("LASMLX_ISA"):
         advice.append(f"LASMLX_ISA={os.environ['LASMLX_ISA']} chooses the instruction set: unset it for the best.")
-    kernels = dict.fromkeys(("selective_scan", "causal_conv1d", "liquid_scan", "ltc_scan"), True)
+    kernels = dict.fromkeys(("selective_scan", "causal_conv1d", "lif_scan", "liquid_scan", "ltc_scan"), True)
     kernels |= dict.fromkeys(("rms_norm", "time_step", "cross_entropy", "adamw"), False)
     ops: dict[str, str] = {op: dispatch.choose(op, "auto", kernel=kernel) for op, kernel in kernels.items()}
     return System(

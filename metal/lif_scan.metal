@@ -1,9 +1,10 @@
-// v_t = beta v_{t-1} + awake u_t - theta s_{t-1}, s_t = awake where v_t > theta + kappa a_t, a_t = rho a_{t-1} + s_{t-1};
-// a hard reset has beta (1 - s_{t-1}) v_{t-1} and subtracts nothing. A neuron rests REFRACTORY elements after its spike.
+// v_t = beta v_{t-1} + awake u_t - theta s_{t-1}, s_t = awake where v_t > theta + kappa a_t,
+// a_t = rho a_{t-1} + s_{t-1}; a hard reset has beta (1 - s_{t-1}) v_{t-1} and subtracts nothing. A neuron rests
+// REFRACTORY elements after its spike.
 //
-// u, spikes, potentials: (b, t, d); neurons: (4, d), beta, theta, kappa, rho, or (2, d) where none adapts; state, after:
-// (b, 4, d), v, s, rest, a; checkpoints: (b, ceil(t / SEGMENT), 1 to 3, d), v, rest, a before each segment of time.
-// gneurons: (b, 4 or 2, d), one partial sum a row: no atomics, the same bits every run.
+// u, spikes, potentials: (b, t, d); neurons: (4, d), beta, theta, kappa, rho, or (2, d) where none adapts; state,
+// after: (b, 4, d), v, s, rest, a; checkpoints: (b, ceil(t / SEGMENT), 1 to 3, d), v, rest, a before each segment of
+// time. gneurons: (b, 4 or 2, d), one partial sum a row: no atomics, the same bits every run.
 //
 // Templates: T the type of u; SEGMENT elements a checkpoint; HARD, ADAPTS, RESTS (whether a neuron may have to),
 // POTENTIAL (whether the potentials are asked for; else one element stands in) flags; REFRACTORY elements; SURROGATE

@@ -57,7 +57,7 @@ inline vf awake(const Now& x) {
 template <bool ADAPTS, bool RESTS>
 inline vf charge(const Cell& c, vf current, Now& x) {
   const vf kept = rounded(c.beta * ((1.f - c.hard * x.s) * x.v));
-  x.v = rounded(kept + (RESTS ? awake<RESTS>(x) * current : current)) - c.reset * x.s;
+  x.v = kept + (RESTS ? awake<RESTS>(x) * current : current) - c.reset * x.s;
   vf over = x.v - c.theta;
   if constexpr (ADAPTS) {
     x.a = rounded(c.rho * x.a) + x.s;
