@@ -60,7 +60,7 @@ def attention(
         "parameters": lambda row: f"{row.parameters:,}",
         "ms a step": lambda row: spread(row.step, 1e3),
         "bytes/s": lambda row: f"{row.bytes_per_second:,.0f}",
-        "speed": lambda row: ratio(row.speed),
+        "speed": lambda row: ratio(row.speed) if row.speed else "-",
         "peak MB": lambda row: number(row.peak_mb) if row.peak_mb else "-",
         "memory": lambda row: ratio(row.memory) if row.memory else "-",
     }

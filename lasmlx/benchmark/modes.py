@@ -33,6 +33,8 @@ BASELINES: dict[str, dict[str, Any]] = {"mamba": {"model_type": "mamba"}, "lstm"
 TORCH = "transformer, PyTorch"
 TOLERANCE = 1e-4  # of the largest logit and of the largest value of each gradient
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384)
+MOST_MB = 10_000.0  # more than that a transformer is not given
+LONGEST = 15.0  # seconds a step; PyTorch's transformer is not tried at twice the length of such a one
 FITTED = 1024  # from this length on memory is fitted: below, what does not grow with t shows
 
 
@@ -46,7 +48,7 @@ class AttentionRow(Row):
     step: Timing
     bytes_per_second: float
     peak_mb: float | None  # what a step takes beyond parameters, optimizer and inputs; None where nobody counts
-    speed: float  # the transformer's time at this length over this one's
+    speed: float | None  # the transformer's time at this length over this one's; None where it is left out
     memory: float | None  # the same of memory
 
 
@@ -97,27 +99,31 @@ def measure_attention(
     """
     if parameters < 1 or not lengths or min(lengths) < 1:
         raise ValueError(f"bench attention: parameters {parameters}, lengths {lengths}: expected at least 1 of each.")
-    peaks: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    for length in lengths:
+    configs = {name: of_size(settings, parameters, layers=4) for name, settings in CONTENDERS.items()}
+    peaks: dict[str, dict[int, float]] = {name: {} for name in configs}
+    times: dict[str, float] = {}
+    for length in sorted(lengths):
         yield Stage(f"{length} bytes")
-        trainers, x, y = {}, *_window(length)
-        for name, settings in CONTENDERS.items():
-            whole = {"window": length} if name == "transformer" else {}
-            mx.random.seed(0)
-            config = of_size(settings, parameters, layers=4, **whole)
-            trainers[name] = Trainer(make_model(config), TrainConfig(batch_size=1, seq_len=length, carry=1))
-            trainers[name].carried = [[]]
-        measured = {name: _peak_mb(trainer, x, y) for name, trainer in trainers.items()}
-        steps: dict[str, Any] = {name: partial(trainer.step, x, y, fresh=False) for name, trainer in trainers.items()}
-        sizes = {name: trainer.model.size for name, trainer in trainers.items()}
-        if peers is not None:
-            peer = _torch_transformer(peers, trainers["transformer"].model, x, y, check=length == min(lengths))
-            steps[TORCH], sizes[TORCH] = peer.function("train"), sizes["transformer"]
+        x, y = _window(length)
+        steps: dict[str, Any] = {}
+        sizes: dict[str, int] = {}
+        for name, config in configs.items():
+            predicted = max((peak * (length / t) ** 2 for t, peak in peaks[name].items()), default=0.0)
+            if name == "transformer" and predicted > MOST_MB:
+                yield Note(f"the transformer would take {predicted / 1e3:.0f} GB at t = {length}: it is left out.")
+                continue
+            trainer = _trainer(config, length)
+            peaks[name][length], sizes[name] = _peak_mb(trainer, x, y), trainer.model.size
+            steps[name] = partial(trainer.step, x, y, fresh=False)
+        if peers is not None and times.get(TORCH, 0.0) < LONGEST:
+            model = make_model(configs["transformer"])
+            peer = _torch_transformer(peers, model, x, y, check=length == min(lengths))
+            steps[TORCH], sizes[TORCH] = peer.function("train"), model.size
         timings = measure_together(steps, warmup=1, repeats=repeats, budget_seconds=budget_seconds, turn_seconds=0.05)
+        times = {name: timing.median for name, timing in timings.items()}
+        whole, most = times.get("transformer"), peaks["transformer"].get(length)
         for name, timing in timings.items():
-            peak = measured.get(name)
-            if peak is not None:
-                peaks[name].append(peak)
+            peak = peaks[name][length] if name in peaks else None
             yield AttentionRow(
                 model=name,
                 parameters=sizes[name],
@@ -125,17 +131,27 @@ def measure_attention(
                 step=timing,
                 bytes_per_second=length / timing.median,
                 peak_mb=peak,
-                speed=timings["transformer"].median / timing.median,
-                memory=None if peak is None else measured["transformer"] / peak,
+                speed=whole / timing.median if whole else None,
+                memory=most / peak if most and peak else None,
             )
-    fitted = [i for i, length in enumerate(lengths) if length >= FITTED]
-    if len(fitted) > 1:
-        slopes = {
-            name: np.polyfit(np.log([lengths[i] for i in fitted]), np.log([values[i] for i in fitted]), 1)[0]
-            for name, values in peaks.items()
-        }
-        said = ", ".join(f"{name} {slope:.3f}" for name, slope in slopes.items())
-        yield Note(f"memory grows with t to the power of: {said} (fitted from t = {lengths[fitted[0]]} on).")
+    said = []
+    for name, found in peaks.items():
+        fitted = [(t, peak) for t, peak in found.items() if t >= FITTED]
+        if len(fitted) > 1:
+            t, peak = np.log(np.array(fitted, np.float64)).T
+            said.append(f"{name} {np.polyfit(t, peak, 1)[0]:.3f}")
+    if said:
+        yield Note(f"memory grows with t to the power of: {', '.join(said)} (from t = {FITTED} on).")
+
+
+def _trainer(config: Any, length: int) -> Trainer:
+    whole = {"window": length} if config.model_type == "transformer" else {}
+    mx.random.seed(0)
+    trainer = Trainer(
+        make_model(dataclasses.replace(config, **whole)), TrainConfig(batch_size=1, seq_len=length, carry=1)
+    )
+    trainer.carried = [[]]
+    return trainer
 
 
 def measure_modes(
