@@ -15,13 +15,14 @@ def lif(
     shape: Annotated[list[str] | None, typer.Option(help="b,t,inputs,units; repeat for more.")] = None,
     repeats: Repeats = 10,
     budget: Budget = 60.0,
+    peer: Peer = None,
     json: Json = False,
 ) -> None:
-    """Leaky integrate-and-fire neurons behind a map, float32, forward and forward+backward, beside MLX's loop.
+    """Leaky integrate-and-fire neurons, float32, forward and forward+backward, beside MLX's loop and snntorch.
 
     Example: las bench lif --shape 32,100,700,128
     """
-    from lasmlx.benchmark import LIFRow, measure_lif
+    from lasmlx.benchmark import LIFRow, measure_lif, open_peers
     from lasmlx.benchmark.lif import SHAPE
 
     columns: Columns = {
@@ -29,14 +30,16 @@ def lif(
         "forward ms": lambda row: spread(row.forward, 1e3),
         "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
         "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
-        "peak MB": lambda row: number(row.peak_mb),
+        "peak MB": lambda row: number(row.peak_mb) if row.peak_mb else "-",
         "error": lambda row: f"{row.error:.0e}",
     }
-    for sizes in [shape_of(text, "b,t,inputs,units") for text in shape or []] or [SHAPE]:
-        for mapped in (True, False):
-            records = measure_lif(sizes, mapped=mapped, repeats=repeats, budget_seconds=budget / 2)
-            what = "with the map that feeds them" if mapped else "alone"
-            show(f"LIF scan {what}, (b, t, inputs, units) = {sizes}", LIFRow, columns, records, json, None, "")
+    with open_peers(peer) as (peers, absent):
+        for sizes in [shape_of(text, "b,t,inputs,units") for text in shape or []] or [SHAPE]:
+            for mapped in (True, False):
+                records = measure_lif(sizes, mapped=mapped, peers=peers, repeats=repeats, budget_seconds=budget / 2)
+                what = "with the map that feeds them" if mapped else "alone"
+                title = f"LIF neurons {what}, (b, t, inputs, units) = {sizes}"
+                show(title, LIFRow, columns, records, json, peers, absent)
 
 
 def attention(

@@ -1,10 +1,12 @@
-"""The LIF scan, forward and forward+backward, float32, beside MLX's loop over time."""
+"""The LIF scan, forward and forward+backward, float32, beside MLX's loop over time and snntorch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 
 from lasmlx.benchmark.contestant import Contestant, Results
 from lasmlx.benchmark.parity import check_parity
-from lasmlx.benchmark.records import Row, Stage
+from lasmlx.benchmark.peers import PeerObject, Peers
+from lasmlx.benchmark.records import Note, Row, Stage
 from lasmlx.benchmark.timer import Timing, measure_together
 from lasmlx.ops import Neurons, lif_scan
 
@@ -32,7 +35,7 @@ class LIFRow(Row):
     forward_backward: Timing
     ratio_forward: float  # of the medians, to the first row
     ratio_forward_backward: float
-    peak_mb: float  # of forward+backward, beyond the inputs
+    peak_mb: float | None  # of forward+backward, beyond the inputs; None where nobody counts
     error: float  # largest relative error of y and the gradients
 
 
@@ -58,9 +61,16 @@ class Layer(Contestant):
 
 
 def measure_lif(
-    shape: Shape = SHAPE, *, mapped: bool = True, repeats: int = 10, budget_seconds: float = 60.0
-) -> Iterator[LIFRow | Stage]:
-    """Ours and MLX's loop at one shape, side by side.
+    shape: Shape = SHAPE,
+    *,
+    mapped: bool = True,
+    peers: Peers | None = None,
+    repeats: int = 10,
+    budget_seconds: float = 60.0,
+) -> Iterator[LIFRow | Note | Stage]:
+    """Ours, MLX's loop and snntorch's at one shape, side by side.
+
+    Inputs and weights are whole multiples of 1/64, so that currents come out the same in any order of summing.
 
     Args:
         shape: b, t, inputs, units.
@@ -74,36 +84,44 @@ def measure_lif(
         raise ValueError(f"bench: shape is {shape}, expected b, t, inputs, units, each at least 1.")
     b, t, inputs, units = shape
     random = np.random.default_rng(0)
-    x = random.standard_normal((b, t, inputs if mapped else units), np.float32)
+    x = _sixty_fourths(random.standard_normal((b, t, inputs if mapped else units)))
     arrays: Results = {
         "beta": random.uniform(0.8, 0.99, units).astype(np.float32),
         "theta": np.ones(units, np.float32),
     }
-    if not mapped:
-        arrays["x"] = x
-    else:
-        arrays["W"] = random.standard_normal((units, inputs), np.float32) * np.float32(inputs**-0.5)
+    arrays |= {"W": _sixty_fourths(random.standard_normal((units, inputs)) * inputs**-0.5)} if mapped else {"x": x}
     w = random.standard_normal((b, t, units), np.float32)
     yield Stage(f"{shape}: checking parity")
-    both = [Layer(mx.array(x), arrays, w, loop=loop) for loop in (False, True)]
-    results = [layer.results() for layer in both]
-    errors = [
-        check_parity(f"{layer.name} and mlx loop", r, results[1], TOLERANCE)
-        for layer, r in zip(both, results, strict=True)
-    ]
-    yield Stage(f"{shape}: timing")
+    layers = {layer.name: layer for layer in (Layer(mx.array(x), arrays, w, loop=loop) for loop in (False, True))}
+    results = {name: layer.results() for name, layer in layers.items()}
+    forward: dict[str, Any] = {name: layer.forward for name, layer in layers.items()}
+    both: dict[str, Any] = {name: layer.forward_backward for name, layer in layers.items()}
+    if peers is not None and find_spec("snntorch"):
+        peer: PeerObject = peers.new("LIF", x, arrays, w)
+        forward["snntorch"], both["snntorch"] = peer.function("forward"), peer.function("forward_backward")
+        results["snntorch"] = peer.call("results")
+    errors = {
+        name: check_parity(f"{name} and mlx loop", found, results["mlx loop"], TOLERANCE)
+        for name, found in results.items()
+    }
+    yield Stage(f"{shape}: timing {', '.join(results)}")
     in_turn = partial(measure_together, repeats=repeats, budget_seconds=budget_seconds / 2, turn_seconds=0.05)
-    forward = in_turn({layer.name: layer.forward for layer in both})
-    backward = in_turn({layer.name: layer.forward_backward for layer in both})
-    first = both[0].name
-    for layer, error in zip(both, errors, strict=True):
+    times, both_times = in_turn(forward), in_turn(both)
+    first = next(iter(layers))
+    for name in results:
         yield LIFRow(
-            impl=layer.name,
+            impl=name,
             shape=shape,
-            forward=forward[layer.name],
-            forward_backward=backward[layer.name],
-            ratio_forward=forward[layer.name].median / forward[first].median,
-            ratio_forward_backward=backward[layer.name].median / backward[first].median,
-            peak_mb=layer.peak_bytes() / 1e6,
-            error=error,
+            forward=times[name],
+            forward_backward=both_times[name],
+            ratio_forward=times[name].median / times[first].median,
+            ratio_forward_backward=both_times[name].median / both_times[first].median,
+            peak_mb=layers[name].peak_bytes() / 1e6 if name in layers else None,
+            error=errors[name],
         )
+    if "snntorch" not in results:
+        yield Note("The row of snntorch is left out: pip install 'lasmlx[bench]'.")
+
+
+def _sixty_fourths(x: NDArray[np.float64]) -> NDArray[np.float32]:
+    return (np.round(x * 64) / 64).astype(np.float32)

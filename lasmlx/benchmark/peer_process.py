@@ -112,6 +112,50 @@ class LTC:
         return {"y": y.detach().numpy()} | {f"d{k}": g.numpy() for k, g in named}
 
 
+class LIF:
+    """snntorch's Leaky, one element after another, behind a map where the arrays have one.
+
+    Args:
+        x: inputs (b, t, inputs); currents where there is no map W.
+        arrays: beta and theta (units,), and W (units, inputs) or x, whose gradient is then taken.
+        w: weights of the loss ``sum(w s)``.
+    """
+
+    def __init__(self, x: Any, arrays: dict[str, Any], w: Any) -> None:
+        snntorch, surrogate = import_module("snntorch"), import_module("snntorch.surrogate")
+        self.arrays = {k: torch.tensor(v, requires_grad=True) for k, v in arrays.items() if k in ("x", "W")}
+        self.x, self.w = self.arrays.get("x", torch.tensor(x)), torch.tensor(w)
+        beta, theta = torch.tensor(arrays["beta"]), torch.tensor(arrays["theta"])
+        slope = surrogate.fast_sigmoid(slope=25)
+        learnt = {"learn_beta": True, "learn_threshold": True}
+        self.neurons = snntorch.Leaky(beta=beta, threshold=theta, spike_grad=slope, **learnt)
+        self.arrays |= {"beta": self.neurons.beta, "theta": self.neurons.threshold}
+
+    def forward(self) -> Any:
+        """The spikes."""
+        with torch.no_grad():
+            return self.run()
+
+    def run(self) -> Any:
+        """The spikes, (b, t, units)."""
+        spikes, v = [], torch.zeros(len(self.x), self.w.shape[2])
+        for x in self.x.unbind(1):
+            s, v = self.neurons(x @ self.arrays["W"].T if "W" in self.arrays else x, v)
+            spikes.append(s)
+        return torch.stack(spikes, 1)
+
+    def forward_backward(self) -> tuple[Any, Any]:
+        """The spikes and all gradients."""
+        s = self.run()
+        return s, torch.autograd.grad(s, list(self.arrays.values()), self.w)
+
+    def results(self) -> dict[str, Any]:
+        """The spikes and every gradient by name."""
+        s, gradients = self.forward_backward()
+        named = zip(self.arrays, gradients, strict=True)
+        return {"y": s.detach().numpy()} | {f"d{k}": g.numpy() for k, g in named}
+
+
 class Learner:
     """What is trained on bytes: it has ``logits`` and its parameters by name."""
 
@@ -244,7 +288,7 @@ class Model(Learner):
         return self.step(self.count % 256)
 
 
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Scan, LTC, Transformer, Model)}
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Scan, LTC, LIF, Transformer, Model)}
 
 
 def resident(field: str) -> int:
@@ -258,7 +302,7 @@ def start() -> dict[str, Any]:
     global torch, mamba
     torch, mamba = import_module("torch"), import_module("mambapy.mamba")
     return {
-        "versions": {name: version(name) for name in ("torch", "mambapy", "ncps") if find_spec(name)},
+        "versions": {name: version(name) for name in ("torch", "mambapy", "ncps", "snntorch") if find_spec(name)},
         "threads": {"torch": torch.get_num_threads()},
     }
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "train": ["train", "--preset", "las-small", "--batch-size", "1", "--seq-len", "8", "--repeats", "1", "--no-peer"],
     "step": ["step", "--preset", "las-small", "--repeats", "1", "--budget", "0", "--no-peer"],
     "latency": ["latency", "--preset", "las-small", "--baud", "9600", "--bytes", "32"],
-    "lif": ["lif", "--shape", "2,12,5,3", "--repeats", "1", "--budget", "0"],
+    "lif": ["lif", "--shape", "2,12,5,3", "--repeats", "1", "--budget", "0", "--no-peer"],
     "attention": [
         *("attention", "--length", "20", "--length", "40", "--parameters", "20000", "--repeats", "1", "--budget", "0"),
         "--no-peer",
