@@ -86,7 +86,7 @@ def modes(
     seq_len: Annotated[int, typer.Option(min=1, help="Bytes a window.")] = 256,
     json: Json = False,
 ) -> None:
-    """What spiking-mamba's modes, a transformer, a Mamba and an LSTM learn in the same time, at equal parameters.
+    """What spiking-mamba's modes, a transformer and a Mamba learn in the same time, at equal parameters.
 
     Example: las bench modes --seconds 60 --lr 3e-3
     """

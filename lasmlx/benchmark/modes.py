@@ -29,7 +29,7 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "bidirectional": {"model_type": "spiking-mamba", "mode": "bidirectional"},
     "transformer": {"model_type": "transformer"},
 }
-BASELINES: dict[str, dict[str, Any]] = {"mamba": {"model_type": "mamba"}, "lstm": {"model_type": "lstm"}}
+BASELINES: dict[str, dict[str, Any]] = {"mamba": {"model_type": "mamba"}}
 TORCH = "transformer, PyTorch"
 TOLERANCE = 1e-4  # of the largest logit and of the largest value of each gradient
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384)
@@ -165,7 +165,9 @@ def measure_modes(
     rates: tuple[float, ...] = (1e-3, 3e-3),
     seed: int = 0,
 ) -> Iterator[ModeRow | Stage]:
-    """Bits a byte on held-out bytes after ``seconds`` of training each, the best of the learning rates.
+    """Bits a byte on held-out bytes after the steps that ``seconds`` have room for, the best of the learning rates.
+
+    How long a step takes is measured first, on a model that is thrown away.
 
     Raises:
         ValueError: a size is out of range. DataError: the corpus is too short.
