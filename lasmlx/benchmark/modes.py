@@ -116,7 +116,7 @@ def measure_attention(
             peaks[name][length], sizes[name] = _peak_mb(trainer, x, y), trainer.model.size
             steps[name] = partial(trainer.step, x, y, fresh=False)
         if peers is not None and times.get(TORCH, 0.0) < LONGEST:
-            model = make_model(configs["transformer"])
+            model = make_model(_whole(configs["transformer"], length))
             peer = _torch_transformer(peers, model, x, y, check=length == min(lengths))
             steps[TORCH], sizes[TORCH] = peer.function("train"), model.size
         timings = measure_together(steps, warmup=1, repeats=repeats, budget_seconds=budget_seconds, turn_seconds=0.05)
@@ -145,13 +145,15 @@ def measure_attention(
 
 
 def _trainer(config: Any, length: int) -> Trainer:
-    whole = {"window": length} if config.model_type == "transformer" else {}
     mx.random.seed(0)
-    trainer = Trainer(
-        make_model(dataclasses.replace(config, **whole)), TrainConfig(batch_size=1, seq_len=length, carry=1)
-    )
+    trainer = Trainer(make_model(_whole(config, length)), TrainConfig(batch_size=1, seq_len=length, carry=1))
     trainer.carried = [[]]
     return trainer
+
+
+def _whole(config: Any, length: int) -> Any:
+    """A transformer that attends to all of a sequence; other models as they are."""
+    return dataclasses.replace(config, window=length) if config.model_type == "transformer" else config
 
 
 def measure_modes(
