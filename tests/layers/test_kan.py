@@ -146,8 +146,10 @@ def test_pruned_edges_are_zero_and_stay_so() -> None:
     assert not edges[:, 0, 1].any().item() and not edges[:, 1, 0].any().item()
     moved = mx.stack([x[:, 0], -x[:, 1]], -1)
     assert mx.array_equal(layer(moved)[:, 0], layer(x)[:, 0])
-    assert layer.prune(0.01) == 2
+    largest = mx.sort(layer.magnitudes().flatten())[-2:].tolist()
+    assert layer.prune(0.99 * largest[0]) == 2
     assert [e.function for e in layer.symbolic(x)][1:3] == ["constant", "constant"]
+    assert layer.prune(0.5 * sum(largest), x=None) == 1
 
 
 def test_names_of_functions() -> None:
