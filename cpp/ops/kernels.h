@@ -46,6 +46,18 @@ struct ConvBackward {
   float *gweight, *gbias;  // (b, d, k), (b, d): one partial sum a batch row
 };
 
+struct Bspline {  // dense float32
+  int d, out, K, degree;
+  const float *x, *C, *W, *knots;  // (rows, d), (d, K, out), (d, out) or null, (d, K + degree + 1)
+  float* y;                        // (rows, out)
+};
+
+struct BsplineGrad {
+  Bspline f;  // y unused
+  const float* gy;
+  float *gx, *gC, *gW;  // as x, C and W: of the rows and features of a call, gC and gW sums over its rows
+};
+
 enum class LifSurrogate { fast_sigmoid, arctan, triangular, straight_through };
 
 struct LifScan {
@@ -210,6 +222,8 @@ struct Kernels {
   void (*plastic_backward)(const PlasticScanGrad&, const PlasticPart&);
   void (*plastic_liquid_forward)(const PlasticLiquid&, int row0, int row1);
   void (*plastic_liquid_backward)(const PlasticLiquidGrad&, int part, int row0, int row1);
+  void (*bspline_forward)(const Bspline&, int64_t r0, int64_t r1);
+  void (*bspline_backward)(const BsplineGrad&, int64_t r0, int64_t r1, int i0, int i1);
   float (*exponentials)(int64_t vectors);  // computes so many vectors of exp and nothing else: the bound of the scan
 };
 
@@ -246,6 +260,8 @@ const Kernels& kernels();  // of the instruction set in use
   void plastic_backward(const las::PlasticScanGrad&, const las::PlasticPart&);                                            \
   void plastic_liquid_forward(const las::PlasticLiquid&, int, int);                                                       \
   void plastic_liquid_backward(const las::PlasticLiquidGrad&, int, int, int);                                             \
+  void bspline_forward(const las::Bspline&, int64_t, int64_t);                                                            \
+  void bspline_backward(const las::BsplineGrad&, int64_t, int64_t, int, int);                                             \
   float exponentials(int64_t);                                                                                            \
   }
 LAS_DECLARE_KERNELS(baseline)

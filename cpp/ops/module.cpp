@@ -72,6 +72,8 @@ NB_MODULE(_ops, m) {
   m.def("plastic_liquid_scan", &las::plastic_liquid_scan, "u"_a, "U"_a, "v"_a, "V"_a, "V2"_a.none(), "b2"_a.none(),
         "h0"_a.none(), "H0"_a.none(), "k0"_a.none(), "dt"_a, "x"_a, "alpha"_a, "rate"_a, "keep"_a, "low"_a, "high"_a,
         "solver"_a, "substeps"_a, "rule"_a, "lag"_a, "stream"_a = nb::none());
+  m.def("bspline_linear", &las::bspline_linear, "x"_a, "C"_a, "W"_a.none(), "knots"_a, "degree"_a,
+        "stream"_a = nb::none());
   m.def("adamw", &las::adamw, "p"_a, "g"_a, "m"_a, "v"_a, "scalars"_a, "b1"_a, "b2"_a, "eps"_a,
         "weight_decay"_a, "stream"_a = nb::none());
 }

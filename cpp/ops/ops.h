@@ -28,6 +28,7 @@ Arrays plastic_liquid_scan(mx::array u, mx::array U, mx::array v, mx::array V, M
                            MaybeArray h0, MaybeArray H0, MaybeArray k0, mx::array dt, mx::array x, mx::array alpha,
                            mx::array rate, mx::array keep, float low, float high, const std::string& solver,
                            int substeps, const std::string& rule, int lag, MaybeStream stream);
+mx::array bspline_linear(mx::array x, mx::array C, MaybeArray W, mx::array knots, int degree, MaybeStream stream);
 Arrays adamw(mx::array p, mx::array g, mx::array m, mx::array v, mx::array scalars, float b1, float b2, float eps,
              float weight_decay, MaybeStream stream);
 

@@ -125,7 +125,8 @@ namespace {
         isa::cross_entropy, isa::cross_entropy_grad, isa::adamw, isa::lif_forward, isa::lif_backward,             \
         isa::lif_recurrent_forward, isa::lif_recurrent_backward, isa::liquid_forward,                            \
         isa::liquid_backward, isa::ltc_forward, isa::ltc_backward, isa::plastic_forward, isa::plastic_backward,   \
-        isa::plastic_liquid_forward, isa::plastic_liquid_backward, isa::exponentials                             \
+        isa::plastic_liquid_forward, isa::plastic_liquid_backward, isa::bspline_forward, isa::bspline_backward,   \
+        isa::exponentials                                                                                        \
   }
 
 Kernels table(Isa isa) {

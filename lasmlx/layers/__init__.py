@@ -13,6 +13,7 @@ from lasmlx.layers.exchange import (
     StateExchange,
     TemporalAdapter,
 )
+from lasmlx.layers.kan import KANLinear, formula_of
 from lasmlx.layers.liquid import BoundedTau, LiquidCell, LTCCell, SoftTau
 from lasmlx.layers.lstm import LSTMCell
 from lasmlx.layers.mamba import Mamba, MambaBlock, MambaState, decay_rates, multi_scale_decay_rates
@@ -38,6 +39,7 @@ from lasmlx.layers.spiking import (
     activity,
 )
 from lasmlx.layers.spiking_block import BidirectionalBlock, Felt, Flow, ParallelBlock, SequentialBlock
+from lasmlx.layers.symbolic import EdgeFormula, Formula
 from lasmlx.layers.time_step import BoundedTimeStep, SoftplusTimeStep
 from lasmlx.layers.transformer import SwiGLU, TimedLinear, TransformerBlock
 from lasmlx.layers.wiring import NCP, AutoNCP, Explicit, FullyConnected, Random, Wiring, picture
@@ -59,12 +61,15 @@ __all__ = [
     "ContinuousEmbedding",
     "CrossAttention",
     "DeltaEncoder",
+    "EdgeFormula",
     "Explicit",
     "Felt",
     "FixedLinear",
     "Flow",
+    "Formula",
     "FullyConnected",
     "Gated",
+    "KANLinear",
     "LIFCell",
     "LSTMCell",
     "LTCCell",
@@ -102,6 +107,7 @@ __all__ = [
     "Wiring",
     "activity",
     "decay_rates",
+    "formula_of",
     "length_mask",
     "multi_scale_decay_rates",
     "picture",

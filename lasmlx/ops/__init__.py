@@ -2,6 +2,7 @@
 
 from lasmlx.ops.adamw import adamw
 from lasmlx.ops.adaptive import Adaptive, SolverError
+from lasmlx.ops.bspline import bspline_basis, bspline_linear
 from lasmlx.ops.causal_conv1d import causal_conv1d
 from lasmlx.ops.cfc_scan import cfc_scan
 from lasmlx.ops.cross_entropy import cross_entropy
@@ -40,6 +41,8 @@ __all__ = [
     "adaptive_ltc_scan",
     "adaptive_plastic_liquid_scan",
     "bounded_time_step",
+    "bspline_basis",
+    "bspline_linear",
     "causal_conv1d",
     "cfc_scan",
     "cross_entropy",
