@@ -28,11 +28,11 @@ class ContinuousEmbedding(nn.Module):
     def table(self) -> mx.array:
         """The embedding of every byte, (256, d)."""
         angle = mx.arange(256)[:, None] * (2 * math.pi / 256) * self.frequency + self.phase  # (256, frequencies)
-        return mx.concatenate([mx.sin(angle), mx.cos(angle)], axis=-1).astype(self.weight.dtype) @ self.weight.T
+        return mx.concatenate([mx.sin(angle), mx.cos(angle)], axis=-1) @ self.weight.T
 
     def __call__(self, x: mx.array) -> mx.array:
-        """Bytes (b, t) to vectors (b, t, d)."""
-        return self.table()[x]
+        """Bytes (b, t) to vectors (b, t, d), in the type of the weights."""
+        return self.table().astype(self.weight.dtype)[x]
 
 
 class LookupEmbedding(nn.Module):
