@@ -110,7 +110,7 @@ def test_of_vectors() -> None:
 
 @pytest.mark.parametrize("settings", [{"adapter": "temporal"}, {"adapter": "rate", "spike_window": 2}])
 def test_a_pass_shows_as_many(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny(mode="parallel", hidden=16, theta=1.2, **settings)
+    model = tiny(mode="parallel", hidden=16, theta=0.9, **settings)
     seen: dict[int, int] = {}
     called = nn.Linear.__call__
 
