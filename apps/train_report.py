@@ -220,9 +220,15 @@ def closing(record: EndRecord, session: TrainingSession) -> str:
         return f"[bold red]stopped:[/] {record.message}"
     if record.reason == "stopped":
         return f"stopped after {record.step} steps, {took}; go on with [bold]las train --resume --out {record.path}[/]"
-    bytes_ = isinstance(session.data, Corpus)
-    following = f"stream --run {record.path} --baud 9600" if bytes_ else f"viz tau --run {record.path}"
-    return f"done in {took}. Next: [bold]las {following}[/]"
+    return f"done in {took}. Next: [bold]las {_following(record, session)}[/]"
+
+
+def _following(record: EndRecord, session: TrainingSession) -> str:
+    if isinstance(session.data, Corpus):
+        return f"stream --run {record.path} --baud 9600"
+    if hasattr(session.model, "activity"):
+        return f"viz spikes --run {record.path}"
+    return f"viz tau --run {record.path}" if hasattr(session.model, "trace") else f"eval {record.path}"
 
 
 def _sample(session: TrainingSession, corpus: Corpus, count: int = 240) -> str:
