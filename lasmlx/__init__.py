@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lasmlx.data import load_corpus as load_corpus
     from lasmlx.models import LAS as LAS
     from lasmlx.models import LASConfig as LASConfig
+    from lasmlx.models import LiquidMambaKAN as LiquidMambaKAN
     from lasmlx.models import MambaConfig as MambaConfig
     from lasmlx.models import MambaLM as MambaLM
     from lasmlx.models import PlasticLM as PlasticLM
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOME = {
     "LAS": "lasmlx.models",
     "LASConfig": "lasmlx.models",
+    "LiquidMambaKAN": "lasmlx.models",
     "MambaConfig": "lasmlx.models",
     "MambaLM": "lasmlx.models",
     "NativeModel": "lasmlx.stream",

@@ -16,6 +16,7 @@ def test_public_names_are_pinned() -> None:
         "__version__",
         "LAS",
         "LASConfig",
+        "LiquidMambaKAN",
         "MambaConfig",
         "MambaLM",
         "NativeModel",

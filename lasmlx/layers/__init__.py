@@ -16,7 +16,7 @@ from lasmlx.layers.exchange import (
 from lasmlx.layers.kan import KANLinear, formula_of
 from lasmlx.layers.liquid import BoundedTau, LiquidCell, LTCCell, SoftTau
 from lasmlx.layers.lstm import LSTMCell
-from lasmlx.layers.mamba import Mamba, MambaBlock, MambaState, decay_rates, multi_scale_decay_rates
+from lasmlx.layers.mamba import Mamba, MambaBlock, MambaState, decay_rates, multi_scale_decay_rates, plain_mamba
 from lasmlx.layers.norm import RMSNorm
 from lasmlx.layers.plastic import (
     ConstantRates,
@@ -111,5 +111,6 @@ __all__ = [
     "length_mask",
     "multi_scale_decay_rates",
     "picture",
+    "plain_mamba",
     "sinusoidal_positions",
 ]

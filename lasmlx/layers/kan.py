@@ -102,8 +102,8 @@ class KANLinear(nn.Module):
 
     def samples(self) -> mx.array:
         """Points that fill the grid of each input evenly, (SAMPLES, inputs)."""
-        first, last = self._ends()
-        return mx.array(np.linspace(first, last, SAMPLES, dtype=np.float32))
+        share = mx.array(np.linspace(0, 1, SAMPLES, dtype=np.float32)[:, None])
+        return (1 - share) * self.knots[:, self._degree] + share * self.knots[:, -1 - self._degree]
 
     def update_grid(self, x: mx.array, margin: float = 0.01, mix: float = 0.02) -> None:
         """Move the knots to where x (..., inputs) is and fit C anew, so that the functions stay what they were at x.

@@ -9,6 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from lasmlx.layers.norm import RMSNorm
+from lasmlx.layers.time_step import SoftplusTimeStep
 from lasmlx.ops import causal_conv1d, selective_scan
 
 
@@ -92,6 +93,13 @@ class Mamba(nn.Module):
         """(b, t, d) and the state before it to (b, t, d) and the state after it."""
         y, state, _ = self.traced(u, state)
         return y, state
+
+
+def plain_mamba(d: int, *, n: int, k: int, expand: int) -> Mamba:
+    """A mixer of ``expand d`` inner channels as Gu & Dao start theirs: dt from 0.001 to 0.1, rates 1 to n."""
+    e, rank = expand * d, -(-d // 16)
+    step = SoftplusTimeStep(rank, e, 0.001, 0.1)
+    return Mamba(d, k=k, rank=rank, time_step=step, rates=decay_rates(e, n))
 
 
 class DepthwiseTaps(nn.Module):

@@ -13,6 +13,7 @@ from lasmlx.models.las import LAS, LASConfig
 from lasmlx.models.lnn import LNNConfig, make_lnn
 from lasmlx.models.lstm import LSTMConfig, make_lstm
 from lasmlx.models.mamba import MambaConfig, MambaLM
+from lasmlx.models.mamba_kan import MambaKANConfig, make_mamba_kan
 from lasmlx.models.model import CONFIG_FILE, WEIGHTS_FILE, Model
 from lasmlx.models.plastic_lm import PlasticLM, PlasticLMConfig
 from lasmlx.models.spiking_mamba import SpikingMambaConfig, make_spiking_mamba
@@ -23,6 +24,7 @@ FAMILIES: dict[str, tuple[type[Config], Any]] = {
     "lnn": (LNNConfig, make_lnn),
     "lstm": (LSTMConfig, make_lstm),
     "mamba": (MambaConfig, MambaLM),
+    "mamba-kan": (MambaKANConfig, make_mamba_kan),
     "plastic-lm": (PlasticLMConfig, PlasticLM),
     "spiking-mamba": (SpikingMambaConfig, make_spiking_mamba),
     "transformer": (TransformerConfig, make_transformer),

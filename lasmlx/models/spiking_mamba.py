@@ -21,17 +21,15 @@ from lasmlx.layers import (
     LatencyEncoder,
     LIFCell,
     LTCCell,
-    Mamba,
     ParallelBlock,
     PotentialAdapter,
     RateAdapter,
     RateEncoder,
     SequentialBlock,
-    SoftplusTimeStep,
     StateExchange,
     TemporalAdapter,
     TimedLinear,
-    decay_rates,
+    plain_mamba,
 )
 from lasmlx.models.cells import CellsConfig
 from lasmlx.models.config import expect
@@ -176,7 +174,7 @@ def _encoder(config: SpikingMambaConfig) -> Any:
 
 def _block(config: SpikingMambaConfig) -> Any:
     d = config.hidden
-    parts = (d, _neurons(config), _cell(config), _mixer(config))
+    parts = (d, _neurons(config), _cell(config), plain_mamba(d, n=config.n, k=config.k, expand=config.expand))
     if config.mode == "sequential":
         return SequentialBlock(*parts)
     gate = AdaptiveGate(d, config.gate_heads, config.temperature)
@@ -206,17 +204,6 @@ def _neurons(config: SpikingMambaConfig) -> LIFCell:
 def _cell(config: SpikingMambaConfig) -> Any:
     d = config.hidden
     return CfCCell(d, d, units=d) if config.backbone == "cfc" else LTCCell(FullyConnected(d, d, d), substeps=1)
-
-
-def _mixer(config: SpikingMambaConfig) -> Mamba:
-    e, rank = config.expand * config.hidden, -(-config.hidden // 16)
-    return Mamba(
-        config.hidden,
-        k=config.k,
-        rank=rank,
-        time_step=SoftplusTimeStep(rank, e, 0.001, 0.1),
-        rates=decay_rates(e, config.n),
-    )
 
 
 def _adapter(config: SpikingMambaConfig) -> Adapter:

@@ -161,8 +161,8 @@ def _fitted(recipe: Recipe, data: SequenceData) -> Recipe:
     """With the model's inputs and outputs those of the data."""
     if not hasattr(recipe.model, "inputs"):
         raise DataError(
-            f"a {recipe.model.model_type} model reads bytes; labelled sequences are for lnn, lstm, transformer and "
-            "spiking-mamba."
+            f"a {recipe.model.model_type} model reads bytes; labelled sequences are for lnn, lstm, mamba-kan, "
+            "spiking-mamba and transformer."
         )
     return recipe.replace({"model.inputs": data.channels, "model.outputs": data.outputs})
 
