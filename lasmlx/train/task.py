@@ -208,11 +208,12 @@ def initial_language_state(model: Any, b: int) -> Any:
 def language_loss(model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, mx.array, Any]:
     """Nats an element of windows x and of y, an element later, what the model asks beside, and the state after them.
 
-    Without a state before there is none after.
+    Without a state before, an empty list, there is none after.
     """
     x, y = arrays
-    logits, after, cost = model.learn(x, state or None)
-    return cross_entropy(logits, y).mean(), cost, after if state else []
+    carries = not isinstance(state, list) or len(state) > 0
+    logits, after, cost = model.learn(x, state if carries else None)
+    return cross_entropy(logits, y).mean(), cost, after if carries else []
 
 
 def window_length(config: TrainConfig, step: int) -> int:
