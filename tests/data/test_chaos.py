@@ -83,11 +83,11 @@ def test_a_sequence_spans_tens_of_periods(clean: SequenceData) -> None:
 
 def test_the_settings_decide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lasmlx.data.chaos.TRANSIENT", 0)
-    spec = "chaos:length=128,noise=0,train=10,test=23"
+    spec = "chaos:length=64,noise=0,train=10,test=23"
     one, again, other = (load_sequences(spec + more) for more in ("", ",seed=0", ",seed=1"))
     assert one.fingerprint == again.fingerprint
     assert np.abs(other.test.x - one.test.x).max((1, 2)).min() > 0.01
-    noisy = load_sequences("chaos:test=23,train=40,noise=0.5,length=128")
+    noisy = load_sequences("chaos:test=23,train=40,noise=0.5,length=64")
     noise = noisy.test.x - one.test.x  # neither noise nor the size of the training set changes the test's trajectories
     assert abs(noise.std() - 0.5) < 0.03 and abs(noise.mean()) < 0.03
     assert np.abs(noise[0] - noise[10]).max() > 0.1
