@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lasmlx.data.chaos import NAME as CHAOS
+from lasmlx.data.chaos import SYSTEMS, make_chaos, parse_chaos
 from lasmlx.data.errors import DataError
 from lasmlx.data.idx import read_images
 
@@ -109,12 +111,12 @@ class SequenceData:
 
 def names_sequences(spec: str) -> bool:
     """Whether ``spec`` means labelled sequences and not bytes."""
-    return spec.startswith((PREFIX, ROWS, WHOLE)) or spec.endswith(".npz")
+    return _is_chaos(spec) or spec.startswith((PREFIX, ROWS, WHOLE)) or spec.endswith(".npz")
 
 
 def absolute_sequences(spec: str) -> str:
     """The same by a whole path, where it names a file or folder."""
-    if spec.startswith(PREFIX):
+    if _is_chaos(spec) or spec.startswith(PREFIX):
         return spec
     prefix = next((p for p in (ROWS, WHOLE) if spec.startswith(p)), "")
     return prefix + str(Path(spec.removeprefix(prefix)).expanduser().absolute())
@@ -123,19 +125,29 @@ def absolute_sequences(spec: str) -> str:
 def load_sequences(spec: str) -> SequenceData:
     """Labelled sequences by their name.
 
-    ======================== ===========================================================================
+    ======================== ==============================================================================
     ``ucr:NAME``             a set of the UCR and UEA archives, as aeon brings or downloads it
     ``FILE.npz``             your own
     ``idx:FOLDER``           images in IDX files, MNIST's for one: an element a row, 0 to 1
     ``idx-image:FOLDER``     the same images, each one element with a channel a pixel
-    ======================== ===========================================================================
+    ``chaos``                which of ten chaotic systems made a noisy trajectory; with settings, any of them:
+                             ``chaos:length=1024,noise=1,train=500,test=500,seed=0``
+    ======================== ==============================================================================
 
     Raises:
         DataError: there is no such set, file or folder, or it is not as expected.
     """
+    if _is_chaos(spec):
+        arrays = make_chaos(parse_chaos(spec))
+        sets = [_whole(arrays[f"x_{half}"], arrays[f"y_{half}"]) for half in ("train", "test")]
+        return SequenceData(CHAOS, sets[0], sets[1], tuple(SYSTEMS))
     if spec.startswith((ROWS, WHOLE)):
         return _images(spec)
     return _archive(spec.removeprefix(PREFIX)) if spec.startswith(PREFIX) else _npz(Path(spec).expanduser())
+
+
+def _is_chaos(spec: str) -> bool:
+    return spec == CHAOS or spec.startswith(f"{CHAOS}:")
 
 
 def _archive(name: str) -> SequenceData:
@@ -171,6 +183,11 @@ def _regular(values: list[NDArray[np.float32]], y: NDArray[np.int64], longest: i
     return SequenceSet(np.nan_to_num(x), lengths, mask.astype(np.float32), y)
 
 
+def _whole(x: NDArray[np.float32], y: NDArray[np.int64]) -> SequenceSet:
+    """Sequences of one length, a second an element."""
+    return SequenceSet(x, np.full(len(x), x.shape[1]), np.ones(x.shape[:2], np.float32), y)
+
+
 def _images(spec: str) -> SequenceData:
     prefix = WHOLE if spec.startswith(WHOLE) else ROWS
     arrays = read_images(Path(spec.removeprefix(prefix)).expanduser())
@@ -181,8 +198,7 @@ def _images(spec: str) -> SequenceData:
         x: NDArray[np.float32] = images.astype(np.float32) / np.float32(255)
         if prefix == WHOLE:
             x = x.reshape(len(x), 1, -1)
-        y = np.searchsorted(names, arrays[f"y_{half}"])
-        sets.append(SequenceSet(x, np.full(len(x), x.shape[1]), np.ones(x.shape[:2], np.float32), y))
+        sets.append(_whole(x, np.searchsorted(names, arrays[f"y_{half}"])))
     return SequenceData(Path(spec).name, sets[0], sets[1], tuple(str(v) for v in names))
 
 
