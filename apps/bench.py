@@ -10,6 +10,9 @@ import typer
 
 from lasmlx.apps.bench_spiking import attention, lif, modes
 from lasmlx.apps.bench_table import (
+    ERROR,
+    PEAK,
+    SPEEDS,
     Budget,
     Columns,
     Json,
@@ -58,14 +61,7 @@ def scan(
     from lasmlx.benchmark.scan import SHAPES
 
     shapes = [shape_of(text) for text in shape] if shape else list(SHAPES)
-    columns: Columns = {
-        "impl": lambda row: row.impl,
-        "forward ms": lambda row: spread(row.forward, 1e3),
-        "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
-        "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
-        "peak MB": lambda row: "-" if row.peak_mb is None else number(row.peak_mb),
-        "error": lambda row: f"{row.error:.0e}",
-    }
+    columns = SPEEDS | PEAK | ERROR
     with open_peers(peer) as (peers, absent):
         for sizes in shapes:
             records = measure_scan(sizes, peers=peers, reference=reference, repeats=repeats, budget_seconds=budget)
@@ -87,13 +83,7 @@ def ltc(
     from lasmlx.benchmark import LTCRow, measure_ltc, open_peers
     from lasmlx.benchmark.liquid import SHAPE
 
-    columns: Columns = {
-        "impl": lambda row: row.impl,
-        "forward ms": lambda row: spread(row.forward, 1e3),
-        "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
-        "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
-        "error": lambda row: f"{row.error:.0e}",
-    }
+    columns = SPEEDS | ERROR
     with open_peers(peer) as (peers, absent):
         for sizes in [shape_of(text) for text in shape] if shape else [SHAPE]:
             records = measure_ltc(sizes, peers=peers, repeats=repeats, budget_seconds=budget)

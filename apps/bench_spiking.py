@@ -6,7 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from lasmlx.apps.bench_table import Budget, Columns, Json, Peer, Repeats, number, ratio, shape_of, show, spread
+from lasmlx.apps.bench_table import (
+    ERROR,
+    PEAK,
+    SPEEDS,
+    Budget,
+    Columns,
+    Json,
+    Peer,
+    Repeats,
+    number,
+    ratio,
+    shape_of,
+    show,
+    spread,
+)
 
 Parameters = Annotated[int, typer.Option(min=1, help="Of each model, about.")]
 
@@ -25,14 +39,7 @@ def lif(
     from lasmlx.benchmark import LIFRow, measure_lif, open_peers
     from lasmlx.benchmark.lif import SHAPE
 
-    columns: Columns = {
-        "impl": lambda row: row.impl,
-        "forward ms": lambda row: spread(row.forward, 1e3),
-        "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
-        "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
-        "peak MB": lambda row: number(row.peak_mb) if row.peak_mb else "-",
-        "error": lambda row: f"{row.error:.0e}",
-    }
+    columns = SPEEDS | PEAK | ERROR
     with open_peers(peer) as (peers, absent):
         for sizes in [shape_of(text, "b,t,inputs,units") for text in shape or []] or [SHAPE]:
             for mapped in (True, False):

@@ -100,3 +100,13 @@ def number(value: float) -> str:
 def ratio(value: float) -> str:
     """Two significant digits at least."""
     return f"{value:,.0f}x" if value >= 9.95 else f"{value:.2g}x"
+
+
+SPEEDS: Columns = {  # of implementations side by side, each forward alone and with its gradients
+    "impl": lambda row: row.impl,
+    "forward ms": lambda row: spread(row.forward, 1e3),
+    "fwd+bwd ms": lambda row: spread(row.forward_backward, 1e3),
+    "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
+}
+PEAK: Columns = {"peak MB": lambda row: "-" if row.peak_mb is None else number(row.peak_mb)}
+ERROR: Columns = {"error": lambda row: f"{row.error:.0e}"}

@@ -11,6 +11,8 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_map, tree_map_with_path
 
+from lasmlx.models.tree import flat
+
 Precision = Literal["float32", "bfloat16", "float16"]
 DTYPES: dict[Precision, mx.Dtype] = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 
@@ -68,7 +70,7 @@ class LossScale:
         if not self._moves:
             return True
         finite = mx.array(True)
-        for g in _leaves(gradients):
+        for g in flat(gradients).values():
             finite = finite & mx.isfinite(g).all()
         scale, calm = float(np.array(self.state["scale"])), int(np.array(self.state["calm"]))
         if finite.item():
@@ -80,9 +82,3 @@ class LossScale:
 
     def _set(self, scale: float, calm: int) -> None:
         self.state["scale"], self.state["calm"] = mx.array(scale), mx.array(calm)
-
-
-def _leaves(tree: Any) -> list[mx.array]:
-    found: list[mx.array] = []
-    tree_map(found.append, tree)
-    return found
