@@ -28,6 +28,11 @@ def train(
         str | None, typer.Option(help="float32, bfloat16 or float16: what is computed in; float32 is kept.")
     ] = None,
     curriculum: Annotated[int | None, typer.Option(help="Steps in which windows grow to --seq-len.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of labelled sequences held back to know the best model by.")
+    ] = None,
+    patience: Annotated[int | None, typer.Option(help="Looks without a better model that end a run; 0: none.")] = None,
+    balance: Annotated[bool | None, typer.Option("--balance/--no-balance", help="Weigh each class the same.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights, the windows' order and the sample.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="FILE", help="Of `las data tokenizer train`; or gpt2, bytes.")
@@ -60,6 +65,9 @@ def train(
         "accumulate": accumulate,
         "precision": precision,
         "curriculum": curriculum,
+        "validation": validation,
+        "patience": patience,
+        "balance": balance,
         "seed": seed,
         "eval_every": eval_every,
         "save_every": save_every,

@@ -26,7 +26,7 @@ from lasmlx.train.session import TrainingSession
 
 STEPS = (StepRecord, SequenceStepRecord)
 EVALS = (EvalRecord, SequenceEvalRecord)
-EXIT = {"done": 0, "stopped": 130, "diverged": 1}
+EXIT = {"done": 0, "early": 0, "stopped": 130, "diverged": 1}
 
 
 class Report:
@@ -152,7 +152,7 @@ class TerminalReport(Report):
         console = stdout()
         if len(self._steps) > 1:
             console.print(self._curve(console.width))
-        if record.reason == "done" and isinstance(session.data, Corpus):
+        if record.reason in ("done", "early") and isinstance(session.data, Corpus):
             console.print(f"\n[bold]a sample[/]\n{_sample(session, session.data)}\n", soft_wrap=True, markup=True)
         console.print(closing(record, session), soft_wrap=True)
 
@@ -220,7 +220,8 @@ def closing(record: EndRecord, session: TrainingSession) -> str:
         return f"[bold red]stopped:[/] {record.message}"
     if record.reason == "stopped":
         return f"stopped after {record.step} steps, {took}; go on with [bold]las train --resume --out {record.path}[/]"
-    return f"done in {took}. Next: [bold]las {_following(record, session)}[/]"
+    early = f"ended early after step {record.step}, {record.message}" if record.reason == "early" else "done"
+    return f"{early}, in {took}. Next: [bold]las {_following(record, session)}[/]"
 
 
 def _following(record: EndRecord, session: TrainingSession) -> str:

@@ -16,7 +16,7 @@ from lasmlx.models import Config, make_model
 from lasmlx.models.lnn import LNNConfig
 from lasmlx.models.lstm import LSTMConfig
 from lasmlx.train import TrainConfig, Trainer, evaluate_sequences
-from lasmlx.train.task import SequenceTask
+from lasmlx.train.sequences import SequenceTask
 
 TAU: dict[str, Any] = {"tau_min": 1.0, "tau_max": 10.0}  # seconds, of elements a second apart
 MODELS: Mapping[str, tuple[type[Config], dict[str, Any]]] = {

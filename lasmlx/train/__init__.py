@@ -17,7 +17,7 @@ from lasmlx.train.records import (
     StepRecord,
 )
 from lasmlx.train.run import Run, RunError, new_run_path, newest_run
-from lasmlx.train.task import evaluate_sequences
+from lasmlx.train.sequences import SequenceTask, evaluate_sequences
 
 __all__ = [
     "ActivityRecord",
@@ -31,6 +31,7 @@ __all__ = [
     "RunError",
     "SequenceEvalRecord",
     "SequenceStepRecord",
+    "SequenceTask",
     "StartRecord",
     "StepRecord",
     "TrainConfig",

@@ -28,6 +28,9 @@ class TrainConfig:
     curriculum: int = 0  # steps in which windows grow from an eighth of seq_len to all of it; 0: whole from the start
     carry: int = 16  # windows in a row through which the state is carried (truncated back-propagation); 1: none
     seed: int = 0
+    validation: float = 0.0  # share of labelled sequences held back to know the best model by; 0: the last is kept
+    patience: int = 0  # looks without a better model after which the run ends early; 0: never
+    balance: bool = False  # weigh each class the same, however many sequences it has
     eval_every: int = 500  # steps; 0: only at the end
     eval_bytes: int = 65536  # held-out bytes looked at during training, of each split; at the end all are
     save_every: int = 500  # steps; 0: only at the end
@@ -38,12 +41,13 @@ class TrainConfig:
             expect("training", name, value, value >= 1, "at least 1")
         known = ", ".join(DTYPES)
         expect("training", "precision", self.precision, self.precision in DTYPES, f"one of {known}")
-        for name in ("warmup", "curriculum", "eval_every", "save_every", "seed", "weight_decay"):
+        for name in ("warmup", "curriculum", "eval_every", "save_every", "seed", "weight_decay", "patience"):
             value = getattr(self, name)
             expect("training", name, value, value >= 0, "0 or more")
         expect("training", "lr", self.lr, 0 < self.lr <= 1, "above 0 and at most 1")
         expect("training", "final_lr", self.final_lr, 0 <= self.final_lr <= 1, "a share from 0 to 1")
         expect("training", "betas", self.betas, all(0 <= b < 1 for b in self.betas), "two numbers from 0 to below 1")
+        expect("training", "validation", self.validation, 0 <= self.validation < 1, "a share from 0 to below 1")
         expect("training", "clip", self.clip, self.clip > 0, "above 0")
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import mlx.core as mx
@@ -14,6 +15,8 @@ from mlx.utils import tree_map, tree_map_with_path, tree_unflatten
 
 from lasmlx.data import Corpus, DataError, SequenceData, Tokenizer, tokenizer_of
 from lasmlx.models import Model
+from lasmlx.models.files import load_arrays
+from lasmlx.models.model import WEIGHTS_FILE
 from lasmlx.models.tree import flat
 from lasmlx.train.compile import compile_step
 from lasmlx.train.config import TrainConfig
@@ -148,58 +151,89 @@ def train(
     """
     task: Task = _task(model, data, config, tokenizer, run) if isinstance(data, Corpus | SequenceData) else data
     trainer = Trainer(model, config, task)
-    done, best, began = 0, None, time.perf_counter()
+    done, best, began = 0, Best(), time.perf_counter()
     if resume and run is not None:
         checkpoint = run.load()
         trainer.restore(checkpoint.arrays, str(run.path))
-        done, best = checkpoint.step, checkpoint.best
+        done, best = checkpoint.step, Best(checkpoint.best, checkpoint.best_step)
+        if task.restores and best.score is not None:
+            best.arrays = load_arrays(run.path / WEIGHTS_FILE)[0]
         run.rewind(done)
     yield StartRecord(done, config.steps, model.size, task.size, task.unit, task.steps_per_epoch)
 
-    def save(step: int, better: bool) -> Iterator[Record]:
+    def logged(records: Iterable[Any]) -> Iterator[Record]:
+        for record in records:
+            if run is not None:
+                run.log(record)
+            yield record
+
+    def save(better: bool) -> Iterator[Record]:
         if run is None:
             return
         if better:
-            model.save(run.path, metadata={"step": str(step)})
-        yield CheckpointRecord(step, run.save(Checkpoint(step, best, trainer.arrays())), better)
+            model.save(run.path, metadata={"step": str(done)})
+        arrays = trainer.arrays()
+        yield CheckpointRecord(done, run.save(Checkpoint(done, best.score, best.step, arrays)), better)
 
-    def end(step: int, reason: Any, message: str = "") -> EndRecord:
-        return EndRecord(step, reason, run.path if run else None, time.perf_counter() - began, message)
+    def end(reason: Any, message: str = "") -> EndRecord:
+        return EndRecord(done, reason, run.path if run else None, time.perf_counter() - began, message)
 
-    while done < config.steps:
+    reason = "early" if best.given_up(done, config) else "done"
+    while done < config.steps and reason == "done":
         if stop is not None and stop.is_set():
-            yield from save(done, better=best is None)
-            yield end(done, "stopped")
+            yield from save(better=best.score is None)
+            yield end("stopped")
             return
         arrays, fresh = task.batch(done)
         start = time.perf_counter()
         loss, grad_norm = trainer.step(*arrays, fresh=fresh)
         done += 1
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            yield end(done, "diverged", _diverged(done, loss, run))
+            yield end("diverged", _diverged(done, loss, run))
             return
         seconds = time.perf_counter() - start
-        record = task.record(done, loss, seconds, trainer.optimizer.learning_rate.item(), grad_norm)
-        if run is not None:
-            run.log(record)
-        yield record
+        yield from logged([task.record(done, loss, seconds, trainer.optimizer.learning_rate.item(), grad_norm)])
 
         last = done == config.steps
         looks = last or (config.eval_every and done % config.eval_every == 0)
-        better = False
         records = task.evaluate(model, done, last) if looks else []
-        seen = task.observe(model, done) if looks or done == FIRST_LOOK else []
-        for record_ in [*seen, *records]:
-            if run is not None:
-                run.log(record_)
-            yield record_
-        if records:
-            score = task.score(records)
-            better = score is None or best is None or score < best
-            best = score if better else best
-        if last or better or (config.save_every and done % config.save_every == 0):
-            yield from save(done, better or best is None)
-    yield end(done, "done")
+        yield from logged([*(task.observe(model, done) if looks or done == FIRST_LOOK else []), *records])
+        better = bool(records) and best.improves(task.score(records), done, model if task.restores else None)
+        if best.given_up(done, config):
+            reason = "early"
+        if last or better or reason == "early" or (config.save_every and done % config.save_every == 0):
+            yield from save(better or best.score is None)
+    if best.arrays is not None:
+        model.load_weights(list(best.arrays.items()))
+        yield from logged(task.conclude(model, best.step))
+    yield end(reason, _given_up(best) if reason == "early" else "")
+
+
+@dataclass
+class Best:
+    """The best model so far."""
+
+    score: float | None = None  # lower is better
+    step: int = 0  # after which it was found
+    arrays: dict[str, mx.array] | None = None  # its parameters, where they are put back at the end
+
+    def improves(self, score: float | None, step: int, model: Model | None) -> bool:
+        """Whether the model of this step is the one to keep, as it is without a score; notes it if so.
+
+        Args:
+            model: to remember the parameters of, if any.
+        """
+        if score is not None and self.score is not None and score >= self.score:
+            return False
+        self.score, self.step = score, step
+        if model is not None:
+            self.arrays = flat(model.parameters())
+        return True
+
+    def given_up(self, step: int, config: TrainConfig) -> bool:
+        """Whether there was no better model for as many looks as the patience allows."""
+        waited = step - self.step
+        return 0 < config.patience * config.eval_every <= waited and self.score is not None and step < config.steps
 
 
 def _task(
@@ -212,6 +246,10 @@ def _task(
     if tokenizer.size != vocab:
         raise DataError(f"the tokenizer has {tokenizer.size} tokens, the model {vocab}: give the model's own.")
     return make_task(data, config, tokenizer)
+
+
+def _given_up(best: Best) -> str:
+    return f"no better than after step {best.step}"
 
 
 def _diverged(step: int, loss: float, run: Run | None) -> str:

@@ -73,6 +73,7 @@ class SequenceEvalRecord:
     sequences: int
     seconds: float
     final: bool = False
+    confusion: tuple[tuple[int, ...], ...] = ()  # of each class, a row, how many were said to be of each
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class EndRecord:
     """The run is over, for this reason."""
 
     step: int
-    reason: Literal["done", "stopped", "diverged"]
+    reason: Literal["done", "early", "stopped", "diverged"]  # early: no better for as long as the patience was
     path: Path | None
     seconds: float
     message: str = ""

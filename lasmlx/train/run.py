@@ -34,7 +34,8 @@ class Checkpoint:
     """Everything that moves during a run, after ``step`` steps."""
 
     step: int
-    best: float | None  # bits per byte
+    best: float | None  # the score of the best model so far: bits per byte, or the validation loss
+    best_step: int  # after which it was found
     arrays: dict[str, mx.array]
 
 
@@ -81,6 +82,7 @@ class Run:
     def save(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint atomically, in place of the one before."""
         metadata = {"step": str(checkpoint.step), "best": json.dumps(checkpoint.best)}
+        metadata["best_step"] = str(checkpoint.best_step)
         save_arrays(self.path / CHECKPOINT_FILE, checkpoint.arrays, metadata)
         return self.path / CHECKPOINT_FILE
 
@@ -92,7 +94,8 @@ class Run:
         """
         arrays, metadata = load_arrays(self.path / CHECKPOINT_FILE)
         try:
-            return Checkpoint(int(metadata["step"]), json.loads(metadata["best"]), arrays)
+            step, best = int(metadata["step"]), json.loads(metadata["best"])
+            return Checkpoint(step, best, int(metadata.get("best_step", step)), arrays)
         except (KeyError, ValueError):
             raise FileError(f"{self.path / CHECKPOINT_FILE} is not a checkpoint of a lasmlx run.") from None
 

@@ -166,7 +166,7 @@ def test_wrong_values_are_named(value: float, kind: Any) -> None:
         ode.time_steps(np.array([[1.0, 2.0, 0.0], [1.0, 2.0, value]]), 2, 3, op="cell")
 
 
-@pytest.mark.parametrize("value", ["soon", None, [[1.0], [1.0, 2.0]], object()], ids=str)
+@pytest.mark.parametrize("value", ["soon", None, [[1.0], [1.0, 2.0]], object()], ids=lambda v: type(v).__name__)
 def test_what_is_no_number_is_named(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^time_steps: dt (has shape|is) "):
         ode.time_steps(value, 2, 3)

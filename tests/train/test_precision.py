@@ -15,7 +15,8 @@ from lasmlx.models.spiking_mamba import SpikingMambaConfig
 from lasmlx.models.tree import flat
 from lasmlx.train import ActivityRecord, EndRecord, Run, StepRecord, TrainConfig, Trainer, train
 from lasmlx.train.precision import FIRST_SCALE, computing_in
-from lasmlx.train.task import LanguageTask, SequenceTask, window_length
+from lasmlx.train.sequences import SequenceTask
+from lasmlx.train.task import LanguageTask, window_length
 
 Make = Callable[..., LAS]
 

@@ -87,7 +87,7 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path, text: str) -> None:
 
 def test_checkpoints_round_trip_and_metrics_rewind(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", {"model": {}, "train": {}, "data": [], "fingerprint": ""})
-    run.save(Checkpoint(7, 1.25, {"a": mx.arange(3)}))
+    run.save(Checkpoint(7, 1.25, 5, {"a": mx.arange(3)}))
     loaded = run.load()
     assert (loaded.step, loaded.best, loaded.arrays["a"].tolist()) == (7, 1.25, [0, 1, 2])
     metrics = run.path / "metrics.jsonl"

@@ -1,19 +1,20 @@
-"""Training on labelled sequences: it learns, resumes bit for bit, keeps the last model, names mistakes."""
+"""Training on labelled sequences: it learns, resumes bit for bit, keeps the right model, ends early, names mistakes."""
 
 import dataclasses
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
 
-from lasmlx.data import DataError, SequenceData, SequenceSet
-from lasmlx.models import load
+from lasmlx.data import DataError, SequenceData, SequenceSet, load_sequences
+from lasmlx.models import load, make_model
 from lasmlx.models.lnn import LNNConfig
 from lasmlx.models.tree import flat
 from lasmlx.train import EndRecord, SequenceEvalRecord, SequenceStepRecord, TrainConfig, evaluate_sequences
 from lasmlx.train.run import RunError
+from lasmlx.train.sequences import SequenceTask, _split
 from lasmlx.train.session import prepare, resume_run
-from lasmlx.train.task import SequenceTask
 
 CONFIG = TrainConfig(steps=60, batch_size=8, lr=2e-2, warmup=5, eval_every=30, save_every=20)
 
@@ -75,6 +76,85 @@ def test_resume_gives_the_bits_of_an_unbroken_run(file: Path, settings: dict[str
     list(resumed.records())
     for name, value in flat(whole.model.parameters()).items():
         assert np.array(value).tobytes() == np.array(flat(resumed.model.parameters())[name]).tobytes(), name
+
+
+def test_the_best_model_by_validation_is_kept_and_tested_once(
+    file: Path, settings: dict[str, object], tmp_path: Path
+) -> None:
+    chosen = settings | {"train.validation": 0.25, "train.eval_every": 5, "train.lr": 0.3}  # too high: it gets worse
+    session = prepare("lnn", chosen, (str(file),), tmp_path / "run")
+    assert session.task.size == 24
+    records = list(session.records())
+    evals = [r for r in records if isinstance(r, SequenceEvalRecord)]
+    looks, tests = [r for r in evals if r.split == "validation"], [r for r in evals if r.split == "test"]
+    best = min(looks, key=lambda r: r.loss)
+    assert len(looks) == 12 and {r.sequences for r in looks} == {8} and best.step < 60
+    assert [(r.step, r.final, r.sequences) for r in tests] == [(best.step, True, 20)]
+    kept = evaluate_sequences(load(tmp_path / "run"), session.data)
+    assert (kept.score, kept.confusion) == (tests[0].score, tests[0].confusion)
+    assert evaluate_sequences(session.model, session.data).loss == pytest.approx(kept.loss, rel=1e-6)
+
+
+def test_a_run_ends_early_and_resumes_to_the_same_end(file: Path, settings: dict[str, object], tmp_path: Path) -> None:
+    chosen = settings | {"train.validation": 0.25, "train.eval_every": 5, "train.patience": 3, "train.lr": 0.3}
+    whole = list(prepare("lnn", chosen, (str(file),), tmp_path / "whole").records())
+    end = whole[-1]
+    looks = [r for r in whole if isinstance(r, SequenceEvalRecord) and r.split == "validation"]
+    best = min(looks, key=lambda r: r.loss)
+    assert isinstance(end, EndRecord) and (end.reason, end.step) == ("early", best.step + 15) and end.step < 60
+    assert end.message == f"no better than after step {best.step}"
+    session = prepare("lnn", chosen, (str(file),), tmp_path / "broken")
+    for record in session.records():
+        if isinstance(record, SequenceStepRecord) and record.step == end.step - 4:
+            break
+    resumed = resume_run(None, {}, (), tmp_path / "broken")
+    rest = list(resumed.records())
+    assert rest[-1].step == end.step and rest[-1].reason == "early"  # type: ignore[union-attr]
+    assert [(r.split, r.loss) for r in rest if isinstance(r, SequenceEvalRecord) and r.final] == [
+        (r.split, r.loss) for r in whole if isinstance(r, SequenceEvalRecord) and r.final
+    ]
+    again = resume_run(None, {}, (), tmp_path / "whole")
+    assert [type(r).__name__ for r in again.records()] == ["StartRecord", "SequenceEvalRecord", "EndRecord"]
+
+
+def test_balance_weighs_each_class_the_same() -> None:
+    y = np.array([0] * 6 + [1, 1])
+    part = SequenceSet(np.zeros((8, 3, 1), np.float32), np.full(8, 3), np.ones((8, 3), np.float32), y)
+    data = SequenceData("uneven", part, part, ("a", "b"))
+    model = make_model(LNNConfig(inputs=1, outputs=2, hidden=4, layers=1))
+    losses = {}
+    for balance in (False, True):
+        task = SequenceTask(data, dataclasses.replace(CONFIG, balance=balance))
+        losses[balance] = task.loss(model, task.batch(0)[0], [])[0].item()
+    said = np.array(model(mx.array(part.x))[0])[0, -1].astype(np.float64)
+    nats = np.log(np.exp(said).sum()) - said
+    assert losses[False] == pytest.approx(0.75 * nats[0] + 0.25 * nats[1], rel=1e-5)
+    assert losses[True] == pytest.approx(0.5 * nats[0] + 0.5 * nats[1], rel=1e-5)
+    values = SequenceData("values", dataclasses.replace(part, y=np.ones((8, 1), np.float32)), part, ())
+    with pytest.raises(DataError, match="values has values and no classes to balance"):
+        SequenceTask(values, dataclasses.replace(CONFIG, balance=True))
+
+
+def test_each_class_is_held_back_in_proportion() -> None:
+    y = np.array([0] * 20 + [1] * 5 + [2])
+    part = SequenceSet(np.zeros((26, 3, 1), np.float32), np.full(26, 3), np.ones((26, 3), np.float32), y)
+    data = SequenceData("uneven", part, part, ("a", "b", "c"))
+    train, held = _split(data, dataclasses.replace(CONFIG, validation=0.2))
+    assert held is not None
+    assert np.bincount(held.y, minlength=3).tolist() == [4, 1, 0] and np.bincount(train.y).tolist() == [16, 4, 1]
+    one = dataclasses.replace(data, train=part.take(np.array([25])))
+    with pytest.raises(DataError, match=r"uneven has 1 sequences to train on: 0\.2 of them leave 1 to train on and 0"):
+        SequenceTask(one, dataclasses.replace(CONFIG, validation=0.2))
+
+
+def test_confusion_counts_what_was_said_of_each_class(file: Path) -> None:
+    data = load_sequences(str(file))
+    model = make_model(LNNConfig(inputs=1, outputs=2, hidden=4, layers=1))
+    judged = evaluate_sequences(model, data)
+    counts = np.array(judged.confusion)
+    assert counts.sum(1).tolist() == np.bincount(data.test.y).tolist()
+    assert judged.score == pytest.approx(np.trace(counts) / counts.sum())
+    assert evaluate_sequences(model, data, batch_size=7).confusion == judged.confusion
 
 
 def test_other_data_is_not_resumed(file: Path, settings: dict[str, object], tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ MAKERS: dict[str, Any] = {"association": association, "overwrite": overwrite, "q
 class RecallTask:
     """A mixture of the three, each step one of them, longer as it goes; only answers count."""
 
-    unit = "sequences"
+    unit, restores = "sequences", False
     size = 1 << 30
     steps_per_epoch = 1 << 30
 
@@ -102,6 +102,10 @@ class RecallTask:
 
     def observe(self, model: Any, step: int) -> list[Any]:
         """Nothing."""
+        return []
+
+    def conclude(self, model: Any, step: int) -> list[Any]:
+        """Nothing: the recall is measured by itself."""
         return []
 
     def score(self, records: list[Any]) -> float | None:
