@@ -30,6 +30,7 @@ class TrainConfig:
     seed: int = 0
     validation: float = 0.0  # share of labelled sequences held back to know the best model by; 0: the last is kept
     patience: int = 0  # looks without a better model after which the run ends early; 0: never
+    crop: int = 0  # elements of a labelled sequence that a step sees, a random stretch of a longer one; 0: all
     balance: bool = False  # weigh each class the same, however many sequences it has
     eval_every: int = 500  # steps; 0: only at the end
     eval_bytes: int = 65536  # held-out bytes looked at during training, of each split; at the end all are
@@ -41,7 +42,7 @@ class TrainConfig:
             expect("training", name, value, value >= 1, "at least 1")
         known = ", ".join(DTYPES)
         expect("training", "precision", self.precision, self.precision in DTYPES, f"one of {known}")
-        for name in ("warmup", "curriculum", "eval_every", "save_every", "seed", "weight_decay", "patience"):
+        for name in ("warmup", "curriculum", "eval_every", "save_every", "seed", "weight_decay", "patience", "crop"):
             value = getattr(self, name)
             expect("training", name, value, value >= 0, "0 or more")
         expect("training", "lr", self.lr, 0 < self.lr <= 1, "above 0 and at most 1")

@@ -47,11 +47,12 @@ class SequenceTask:
         self._weights = mx.array(_balanced(self._train.y, len(data.classes))) if config.balance else None
 
     def batch(self, step: int) -> tuple[list[mx.array], bool]:
-        """x, dt, mask, lengths and y of a step's sequences; every epoch has an order of its own."""
+        """x, dt, mask, lengths and y of a step's sequences; every epoch has an order and stretches of its own."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = np.random.default_rng([self._config.seed, epoch]).permutation(self.size)
         rows = order[within * self._rows : (within + 1) * self._rows]
-        return _arrays(self._train.take(rows)), True
+        part = self._train.take(rows)
+        return _arrays(part.cropped(self._config.crop, [self._config.seed, 1, step]) if self._config.crop else part), True
 
     def initial_state(self, model: Any, b: int) -> Any:
         """Nothing is carried."""

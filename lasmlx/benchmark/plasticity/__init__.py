@@ -2,6 +2,6 @@
 
 from lasmlx.benchmark.plasticity.arms import ARMS, MAIN, Arm, make_arms
 from lasmlx.benchmark.plasticity.run import TASKS, Plan, Score, measure_plasticity
-from lasmlx.benchmark.plasticity.statistics import Interval, interval
+from lasmlx.benchmark.statistics import Interval, interval
 
 __all__ = ["ARMS", "MAIN", "TASKS", "Arm", "Interval", "Plan", "Score", "interval", "make_arms", "measure_plasticity"]
