@@ -1,7 +1,9 @@
 """Which of ten chaotic systems made this noisy trajectory? Sequences of any number, made and not read.
 
 The systems: Aizawa, Chen, Dadras, Halvorsen, Lorenz, Lorenz84, Rossler, Rucklidge, SprottB, Thomas. Their equations are
-sums and products alone, in float64, so that a trajectory, chaotic as it is, is the same on every machine.
+sums and products alone, in float64, so that a trajectory, chaotic as it is, is the same on every machine. The
+parameters are those of the package dysts (Gilpin 2021, Chaos as an interpretable benchmark for forecasting and
+data-driven modelling, NeurIPS Datasets and Benchmarks); each system's paper stands beside its equations.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class System(NamedTuple):
 
     rates: Callable[[Floats, Floats, Floats], Rates]
     period: float  # its own unit of time; the main one of its oscillations, measured
-    start: tuple[float, float, float]  # near the attractor
+    start: tuple[float, float, float]  # where no torus (Aizawa) or cycle (Lorenz84) draws it in
     spread: float  # of the first conditions around it, either way
 
 
@@ -139,7 +141,8 @@ class _Half(NamedTuple):
         return _Half(count, start, TRANSIENT + random.integers(0, 2 * PERIOD, (len(SYSTEMS), each)), random)
 
 
-# Langford 1984, Numerical studies of torus bifurcations, ISNM 70; known by the name of Aizawa
+# Aizawa and Uezu 1982, Topological aspects in chaos and in 2^k-period doubling cascade, Prog. Theor. Phys. 67, and
+# Langford 1984, Numerical studies of torus bifurcations, ISNM 70
 def _aizawa(x: Floats, y: Floats, z: Floats) -> Rates:
     u, around = z - 0.7, x * x + y * y
     return (
@@ -149,6 +152,7 @@ def _aizawa(x: Floats, y: Floats, z: Floats) -> Rates:
     )
 
 
+# Chen 1997, Proc. First Int. Conf. Control of Oscillations and Chaos, and
 # Chen and Ueta 1999, Yet another chaotic attractor, Int. J. Bifurcation and Chaos 9
 def _chen(x: Floats, y: Floats, z: Floats) -> Rates:
     return 35 * (y - x), (28 - 35 - z) * x + 28 * y, x * y - 3 * z
@@ -159,20 +163,21 @@ def _dadras(x: Floats, y: Floats, z: Floats) -> Rates:
     return y - 3 * x + 2.7 * y * z, 1.7 * y - x * z + z, 2 * x * y - 9 * z
 
 
-# Halvorsen's, in Sprott 2003, Chaos and Time-Series Analysis
+# Halvorsen's, in Sprott 2010, Elegant Chaos, World Scientific
 def _halvorsen(x: Floats, y: Floats, z: Floats) -> Rates:
     u = 4 * (x + y + z)
-    return 2.73 * x - u - y * y, 2.73 * y - u - z * z, 2.73 * z - u - x * x  # -1.27 x - 4 y - 4 z - y²
+    return 2.6 * x - u - y * y, 2.6 * y - u - z * z, 2.6 * z - u - x * x  # -1.4 x - 4 y - 4 z - y²
 
 
 # Lorenz 1963, Deterministic nonperiodic flow, J. Atmospheric Sciences 20
 def _lorenz(x: Floats, y: Floats, z: Floats) -> Rates:
-    return 10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z
+    return 10 * (y - x), x * (28 - z) - y, x * y - 2.667 * z
 
 
 # Lorenz 1984, Irregularity: a fundamental property of the atmosphere, Tellus 36A
 def _lorenz84(x: Floats, y: Floats, z: Floats) -> Rates:
-    return 0.25 * (8 - x) - y * y - z * z, (x - 1) * y - 4 * x * z + 1, 4 * x * y + (x - 1) * z
+    b = 7.91 * x
+    return 1.32 * (4.83 - x) - y * y - z * z, (x - 1) * y - b * z + 4.194, b * y + (x - 1) * z
 
 
 # Rössler 1976, An equation for continuous chaos, Physics Letters A 57
@@ -190,10 +195,10 @@ def _sprott_b(x: Floats, y: Floats, z: Floats) -> Rates:
     return y * z, x - y, 1 - x * y
 
 
-# Thomas 1999, Deterministic chaos seen in terms of feedback circuits, Int. J. Bifurcation and Chaos 9
+# Thomas 1999, Deterministic chaos seen in terms of feedback circuits, Int. J. Bifurcation and Chaos 9, 10 times as fast
 def _thomas(x: Floats, y: Floats, z: Floats) -> Rates:
     p, q, r = _sine(np.stack((y, z, x)))
-    return p - 0.18 * x, q - 0.18 * y, r - 0.18 * z
+    return 10 * p - 1.85 * x, 10 * q - 1.85 * y, 10 * r - 1.85 * z
 
 
 def _sine(x: Floats) -> Floats:
@@ -208,14 +213,14 @@ def _sine(x: Floats) -> Floats:
 
 SINE = [(-1) ** (k // 2) / factorial(k) for k in range(17, 0, -2)]
 SYSTEMS = {
-    "Aizawa": System(_aizawa, 1.8, (0.5, 0.0, 0.5), 0.2),
+    "Aizawa": System(_aizawa, 1.8, (0.1, 0.0, -0.2), 0.1),
     "Chen": System(_chen, 0.59, (-3.0, 2.0, 20.0), 1.0),
     "Dadras": System(_dadras, 1.7, (1.0, 1.0, 0.0), 0.5),
-    "Halvorsen": System(_halvorsen, 1.35, (-5.0, 0.0, 0.0), 1.0),
+    "Halvorsen": System(_halvorsen, 1.4, (-5.0, 0.0, 0.0), 1.0),
     "Lorenz": System(_lorenz, 0.75, (1.0, 1.0, 20.0), 5.0),
-    "Lorenz84": System(_lorenz84, 2.0, (1.0, 1.0, 0.0), 0.5),
+    "Lorenz84": System(_lorenz84, 1.1, (0.5, 2.0, 1.0), 0.1),
     "Rossler": System(_rossler, 5.85, (1.0, 1.0, 0.0), 1.0),
     "Rucklidge": System(_rucklidge, 3.5, (1.0, 0.0, 4.5), 1.0),
     "SprottB": System(_sprott_b, 4.5, (0.5, 0.5, 0.5), 0.5),
-    "Thomas": System(_thomas, 12.0, (1.0, 0.0, 1.0), 0.5),
+    "Thomas": System(_thomas, 1.2, (1.0, 0.0, 1.0), 0.5),
 }
