@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mlx.core as mx
@@ -81,8 +81,7 @@ def measure_sequences(
 
 def _train(data: SequenceData, name: str, share: float, seed: int, training: TrainConfig) -> tuple[float, int]:
     if share:
-        parts = data.train.thinned(share, 2 * seed), data.test.thinned(share, 2 * seed + 1)
-        data = SequenceData(data.name, *parts, data.classes)
+        data = replace(data, train=data.train.thinned(share, 2 * seed), test=data.test.thinned(share, 2 * seed + 1))
     rows = min(training.batch_size, len(data.train))
     config = TrainConfig(**(training.to_dict() | {"seed": seed, "batch_size": rows}))
     family, settings = MODELS[name]

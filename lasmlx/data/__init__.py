@@ -7,14 +7,8 @@ from lasmlx.data.file_bytes import FileBytes
 from lasmlx.data.files import FileError
 from lasmlx.data.load import load_corpus
 from lasmlx.data.sentences import train_sentencepiece
-from lasmlx.data.sequences import (
-    SequenceData,
-    SequenceSet,
-    Statistics,
-    absolute_sequences,
-    load_sequences,
-    names_sequences,
-)
+from lasmlx.data.sequence_set import SequenceData, SequenceSet, Statistics
+from lasmlx.data.sequences import absolute_sequences, load_sequences, names_sequences
 from lasmlx.data.shipped import CorpusCard, compressor_bits, corpus_names, describe_corpora
 from lasmlx.data.source import ByteArray, ByteSource, Source
 from lasmlx.data.tokenizer import BYTES, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_of

@@ -1,4 +1,4 @@
-"""Which of ten chaotic systems made this noisy trajectory? Sequences of any number, made and not read.
+"""Which of ten chaotic systems made this noisy trajectory, or how does it go on? Sequences made and not read.
 
 The systems: Aizawa, Chen, Dadras, Halvorsen, Lorenz, Lorenz84, Rossler, Rucklidge, SprottB, Thomas. Their equations are
 sums and products alone, in float64, so that a trajectory, chaotic as it is, is the same on every machine. The
@@ -22,7 +22,14 @@ NAME = "chaos"
 PERIOD = 32  # elements a characteristic period, so that no system is known by its pace alone
 STEPS = 3  # of Runge and Kutta an element: each is a 96th of the period
 TRANSIENT = 16 * PERIOD  # elements dropped before a sequence, and up to two periods more, so that phases differ
-LIMITS = {"length": (16, 8192), "noise": (0, 100), "train": (10, 10_000), "test": (10, 10_000), "seed": (0, 2**32 - 1)}
+LIMITS = {
+    "length": (16, 8192),
+    "noise": (0, 100),
+    "train": (10, 10_000),
+    "test": (10, 10_000),
+    "seed": (0, 2**32 - 1),
+    "horizon": (0, 1024),
+}
 
 Floats = NDArray[np.float64]
 Rates = tuple[Floats, Floats, Floats]
@@ -46,6 +53,7 @@ class ChaosSettings:
     train: int = 500  # sequences
     test: int = 500  # sequences
     seed: int = 0
+    horizon: int = 0  # elements to forecast; 0: say which system
 
     def __post_init__(self) -> None:
         for key, (low, high) in LIMITS.items():
@@ -54,7 +62,7 @@ class ChaosSettings:
 
 
 def parse_chaos(spec: str) -> ChaosSettings:
-    """The settings of ``chaos`` or ``chaos:length=1024,noise=1,train=500,test=500,seed=0``.
+    """The settings of ``chaos`` or ``chaos:length=1024,noise=1,train=500,test=500,seed=0,horizon=0``.
 
     Raises:
         DataError: a setting is unknown, given twice, no number or out of range.
@@ -80,23 +88,28 @@ def make_chaos(settings: ChaosSettings) -> dict[str, NDArray[Any]]:
     """x_train, x_test (n, length, 1) float32; y_train, y_test (n,) int64, places in ``SYSTEMS``.
 
     A sequence is the first coordinate of a trajectory of its own, with mean 0 and deviation 1, plus Gaussian noise. The
-    classes take turns. The test set depends on its own size and not on that of the training set.
+    classes take turns. The test set depends on its own size and not on that of the training set. With a horizon y is
+    (n, horizon) float32, the trajectory after the sequence, without noise, shifted and scaled as the sequence is.
     """
+    span = settings.length + settings.horizon
     halves = [_Half.draw(settings, count, i) for i, count in enumerate((settings.train, settings.test))]
     starts = np.concatenate([half.start for half in halves], axis=2)
-    x = trajectories(starts, TRANSIENT + 2 * PERIOD + settings.length)  # (systems, each, t)
+    x = trajectories(starts, TRANSIENT + 2 * PERIOD + span)  # (systems, each, t)
     arrays: dict[str, NDArray[Any]] = {}
     used = 0
     for name, half in zip(("train", "test"), halves, strict=True):
         each = half.start.shape[2]
-        places = half.begin[..., None] + np.arange(settings.length)
+        places = half.begin[..., None] + np.arange(span)
         values = np.take_along_axis(x[:, used : used + each], places, axis=2)
         used += each
-        values -= values.mean(2, keepdims=True)
-        values /= values.std(2, keepdims=True)
-        values += settings.noise * half.random.standard_normal(values.shape)
-        turns = values.swapaxes(0, 1).reshape(-1, settings.length, 1)[: half.size]
-        arrays |= {f"x_{name}": turns.astype(np.float32), f"y_{name}": np.arange(half.size) % len(SYSTEMS)}
+        seen, future = values[..., : settings.length], values[..., settings.length :]
+        shift, scale = seen.mean(2, keepdims=True), seen.std(2, keepdims=True)
+        seen = (seen - shift) / scale
+        seen += settings.noise * half.random.standard_normal(seen.shape)
+        arrays[f"x_{name}"] = half.turns(seen)[..., None].astype(np.float32)
+        arrays[f"y_{name}"] = np.arange(half.size) % len(SYSTEMS)
+        if settings.horizon:
+            arrays[f"y_{name}"] = half.turns((future - shift) / scale).astype(np.float32)
     return arrays
 
 
@@ -130,6 +143,10 @@ class _Half(NamedTuple):
     start: Floats  # (systems, 3, each)
     begin: NDArray[np.int64]  # (systems, each), the first element
     random: np.random.Generator  # for the noise
+
+    def turns(self, values: Floats) -> Floats:
+        """(systems, each, t) to (size, t), the systems taking turns."""
+        return values.swapaxes(0, 1).reshape(-1, values.shape[2])[: self.size]
 
     @staticmethod
     def draw(settings: ChaosSettings, count: int, which: int) -> _Half:

@@ -96,6 +96,20 @@ def test_the_settings_decide_everything(monkeypatch: pytest.MonkeyPatch) -> None
     assert np.abs(noise[0] - noise[10]).max() > 0.1
 
 
+def test_a_forecast_is_how_the_trajectory_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lasmlx.data.chaos.TRANSIENT", 0)
+    kept = load_sequences("chaos:length=64,noise=0.5,train=10,test=23")
+    ahead = load_sequences("chaos:length=64,noise=0.5,train=10,test=23,horizon=9")
+    whole = load_sequences("chaos:length=73,noise=0,train=10,test=23").test.x[..., 0].astype(np.float64)
+    seen = whole[:, :64]
+    expected = (whole[:, 64:] - seen.mean(1, keepdims=True)) / seen.std(1, keepdims=True)
+    np.testing.assert_allclose(ahead.test.y, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(ahead.test.x, kept.test.x)
+    assert (ahead.classes, ahead.targets, ahead.horizon, ahead.outputs, ahead.ordered) == ((), (0,), 9, 9, False)
+    assert ahead.test.y.dtype == np.float32 and kept.horizon == 0 and kept.targets == ()
+    np.testing.assert_array_equal(ahead.persistence(ahead.test), np.repeat(ahead.test.x[:, -1], 9, axis=1))
+
+
 def test_names() -> None:
     assert names_sequences("chaos") and names_sequences("chaos:seed=1") and not names_sequences("chaos.txt")
     assert absolute_sequences("chaos:seed=1") == "chaos:seed=1" and absolute_sequences("chaos") == "chaos"
@@ -106,8 +120,8 @@ def test_names() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("chaos:", "there is no setting ''; length, noise, train, test, seed go, as in chaos:noise=1,seed=0"),
-        ("chaos:size=3", "there is no setting 'size'; length, noise, train, test, seed go"),
+        ("chaos:", "there is no setting ''; length, noise, train, test, seed, horizon go, as in chaos:noise=1,seed=0"),
+        ("chaos:size=3", "there is no setting 'size'; length, noise, train, test, seed, horizon go"),
         ("chaos:seed=1,seed=2", "seed is given twice"),
         ("chaos:length=1.5", "length is '1.5', expected a whole number of 16 to 8192"),
         ("chaos:noise", "noise is '', expected a number of 0 to 100"),
@@ -116,6 +130,7 @@ def test_names() -> None:
         ("chaos:length=15", "length=15 is out of range; 16 to 8192 goes"),
         ("chaos:train=9", "train=9 is out of range; 10 to 10000 goes"),
         ("chaos:test=10001", "test=10001 is out of range; 10 to 10000 goes"),
+        ("chaos:horizon=1025", "horizon=1025 is out of range; 0 to 1024 goes"),
         ("chaos:seed=-1", "seed=-1 is out of range; 0 to 4294967295 goes"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lasmlx.data import DataError, SequenceSet, load_sequences, names_sequences
+from lasmlx.data import DataError, SequenceData, SequenceSet, load_sequences, names_sequences
 
 
 def arrays(n: int = 5, t: int = 7, channels: int = 2) -> dict[str, Any]:
@@ -60,6 +60,36 @@ def test_the_fingerprint_tells_every_change(tmp_path: Path) -> None:
     changed[0, 0, 0] += 1e-3
     assert load_sequences(saved(tmp_path, x_test=changed)).fingerprint != first
     assert load_sequences(saved(tmp_path)).fingerprint == first
+
+
+def pair(**more: Any) -> SequenceData:
+    x = np.arange(24, dtype=np.float32).reshape(2, 4, 3)  # (n, t, channels)
+    y = np.arange(8, dtype=np.float32).reshape(2, 4)
+    part = SequenceSet(x, np.array([4, 2]), np.ones((2, 4), np.float32), y)
+    return SequenceData("pair", part, part, (), **more)
+
+
+def test_a_forecast_knows_its_horizon_and_the_naive_one() -> None:
+    data = pair(targets=(2, 0))
+    assert (data.horizon, pair().horizon, data.outputs) == (2, 0, 4)
+    assert data.persistence(data.test).tolist() == [[11, 9, 11, 9], [17, 15, 17, 15]]  # of elements 4 and 2
+    prints = {pair().fingerprint, data.fingerprint, pair(targets=(0, 2)).fingerprint, pair(targets=(0,)).fingerprint}
+    assert len(prints) == 4
+
+
+@pytest.mark.parametrize("targets", [(3,), (0, 1, 2)])
+def test_targets_that_do_not_go(targets: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="expected some of channels 0 to 2, and as many values of each"):
+        pair(targets=targets)
+
+
+def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = load_sequences(saved(tmp_path))
+    expected = whole.fingerprint, whole.statistics
+    monkeypatch.setattr("lasmlx.data.sequence_set.PIECE", 2)
+    again = load_sequences(saved(tmp_path))
+    assert again.fingerprint == expected[0]
+    np.testing.assert_allclose(np.stack(again.statistics), np.stack(expected[1]), rtol=1e-6)
 
 
 def test_thinning_keeps_the_time() -> None:
