@@ -197,7 +197,8 @@ def held_out_line(record: EvalRecord | SequenceEvalRecord, session: TrainingSess
     """A held-out result, of bytes at the end beside what compressors need for the same."""
     if isinstance(record, SequenceEvalRecord):
         score = f"[bold]{record.score:.3f}[/] {record.measure}, loss {record.loss:.3f}"
-        return f"step {record.step}  {record.split}: {score} over {record.sequences:,} sequences"
+        naive = "" if record.naive is None else f" (the last element again: {record.naive:.3f})"
+        return f"step {record.step}  {record.split}: {score} over {record.sequences:,} sequences{naive}"
     text = f"step {record.step}  {record.split}: [bold]{record.bits_per_byte:.3f}[/] bits/byte"
     if not record.final:
         return text

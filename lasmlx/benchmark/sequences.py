@@ -16,7 +16,7 @@ from lasmlx.models import Config, make_model
 from lasmlx.models.lnn import LNNConfig
 from lasmlx.models.lstm import LSTMConfig
 from lasmlx.train import TrainConfig, Trainer, evaluate_sequences
-from lasmlx.train.sequences import SequenceTask
+from lasmlx.train.sequences import SequenceTask, fit_scales
 
 TAU: dict[str, Any] = {"tau_min": 1.0, "tau_max": 10.0}  # seconds, of elements a second apart
 MODELS: Mapping[str, tuple[type[Config], dict[str, Any]]] = {
@@ -86,8 +86,9 @@ def _train(data: SequenceData, name: str, share: float, seed: int, training: Tra
     config = TrainConfig(**(training.to_dict() | {"seed": seed, "batch_size": rows}))
     family, settings = MODELS[name]
     mx.random.seed(seed)
-    model = make_model(family.from_dict({"inputs": data.channels, "outputs": data.outputs} | settings))
-    model.fit_inputs(data.statistics)
+    sizes = {"inputs": data.channels, "outputs": data.outputs, "answers": data.answers}
+    model = make_model(family.from_dict(sizes | settings))
+    fit_scales(model, data)
     task = SequenceTask(data, config)
     trainer = Trainer(model, config, task)
     for step in range(config.steps):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,21 @@ class SequenceSet:
     def take(self, rows: NDArray[np.int64]) -> SequenceSet:
         """Some of the sequences."""
         return SequenceSet(self.x[rows], self.lengths[rows], self.dt[rows], self.y[rows])
+
+    def cropped(self, most: int, seed: Sequence[int]) -> SequenceSet:
+        """Of each sequence a random stretch of at most so many elements."""
+        lengths = np.minimum(self.lengths, most)
+        starts = np.random.default_rng(seed).integers(0, self.lengths - lengths + 1)
+        places = starts[:, None] + np.arange(min(most, self.x.shape[1]))
+        places = np.minimum(places, self.x.shape[1] - 1)
+        inside = np.arange(places.shape[1]) < lengths[:, None]
+        x = np.where(inside[..., None], np.take_along_axis(self.x, places[..., None], 1), 0)
+        return SequenceSet(x, lengths, np.where(inside, np.take_along_axis(self.dt, places, 1), 0), self.y)
+
+    def jittered(self, deviation: NDArray[np.float32], seed: Sequence[int]) -> SequenceSet:
+        """With Gaussian noise of these deviations (channels,) on every element."""
+        noise = np.random.default_rng(seed).standard_normal(self.x.shape, np.float32) * deviation
+        return SequenceSet(self.x + noise * self.mask[..., None], self.lengths, self.dt, self.y)
 
     def thinned(self, share: float, seed: int) -> SequenceSet:
         """Each element but the first dropped with probability ``share``; dt then spans what was dropped before it."""
@@ -94,6 +109,17 @@ class SequenceData:
     def outputs(self) -> int:
         """Classes, or values a sequence."""
         return len(self.classes) or int(self.train.y.shape[1])
+
+    @property
+    def answers(self) -> Literal["classes", "values", "forecast"]:
+        """What is to be said of a sequence."""
+        return "classes" if self.classes else "forecast" if self.targets else "values"
+
+    @cached_property
+    def answer_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of values to be said: mean and deviation over the training set, 1 where one does not move; (outputs,)."""
+        mean, deviation = self.train.y.mean(0, dtype=np.float64), self.train.y.std(0, dtype=np.float64)
+        return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
 
     @property
     def horizon(self) -> int:

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
+from numpy.typing import NDArray
 
 from lasmlx.data import Statistics
 from lasmlx.layers import LookupEmbedding, RMSNorm
@@ -22,6 +24,7 @@ class CellsConfig(Config):
 
     inputs: int = 0  # channels of a sequence; 0: bytes or tokens
     outputs: int = 256  # classes or values of a sequence; 256 without channels
+    answers: Literal["classes", "values", "forecast"] = "classes"  # what outputs are; forecast: values that come next
     tokenizer: Literal["bytes", "gpt2", "sentencepiece"] = "bytes"
     vocab: int = 256
     hidden: int = 64  # units a layer
@@ -34,9 +37,12 @@ class CellsConfig(Config):
             value = getattr(self, name)
             expect(family, name, value, value >= 1, "at least 1")
         expect(family, "inputs", self.inputs, self.inputs >= 0, "channels, or 0 for bytes")
+        kinds = ("classes", "values", "forecast")
+        expect(family, "answers", self.answers, self.answers in kinds, f"one of {', '.join(kinds)}")
         expect(family, "dt", self.dt, 0 < self.dt < math.inf, "seconds above 0")
         if not self.inputs:
             expect(family, "outputs", self.outputs, self.outputs == 256, "256 without channels")
+            expect(family, "answers", self.answers, self.answers == "classes", "classes without channels")
         expect_vocabulary(family, self.tokenizer, self.vocab)
 
     @property
@@ -84,8 +90,8 @@ class SequenceModel(Model):
     """Vectors (b, t, inputs) to what is known of the sequence after each of them, (b, t, outputs).
 
     ``y_i = W m_i + b`` with ``m_i`` the mean over time of the last layer's h so far, ``sum h dt / sum dt``: an element
-    counts for as long as it lasts. Inputs are scaled by the mean and deviation of the training data, kept beside the
-    weights.
+    counts for as long as it lasts. A forecast says ``W h_i + b``: it goes on from where the sequence stands. Inputs,
+    and answers that are values, are scaled by the mean and deviation of the training data, kept beside the weights.
 
     Args:
         stack: a cell from ``config.inputs`` to ``config.hidden``.
@@ -97,7 +103,11 @@ class SequenceModel(Model):
         self.scale = mx.ones((self.config.inputs,))
         self.stack = stack
         self.head = nn.Linear(self.config.hidden, self.config.outputs)
-        self.freeze(recurse=False, keys=["shift", "scale"])
+        kept = ["shift", "scale"]
+        if self.config.answers != "classes":
+            self.answer_shift, self.answer_scale = mx.zeros((config.outputs,)), mx.ones((config.outputs,))
+            kept += ["answer_shift", "answer_scale"]
+        self.freeze(recurse=False, keys=kept)
 
     def init_state(self, b: int) -> SequenceState:
         """The state before the first element, for a batch of b."""
@@ -111,7 +121,7 @@ class SequenceModel(Model):
         Args:
             x: (b, t, inputs).
             dt: seconds each element lasts, see :func:`lasmlx.ops.time_steps`.
-            mask: (b, t), bool; False behind the end of a sequence: y then repeats what it was there.
+            mask: (b, t), bool; False behind the end of a sequence: y then repeats what it was there, but of a forecast.
         """
         state = self.init_state(x.shape[0]) if state is None else state
         h, cells = self.stack(self._scaled(x), state.cells, dt=dt, mask=mask)
@@ -124,10 +134,16 @@ class SequenceModel(Model):
         """Scale inputs by the mean and deviation of each channel over the training data."""
         self.shift, self.scale = mx.array(statistics.mean), mx.array(statistics.deviation)
 
+    def fit_answers(self, mean: NDArray[np.float32], deviation: NDArray[np.float32]) -> None:
+        """Scale answers, values (outputs,), by their mean and deviation over the training data."""
+        self.answer_shift, self.answer_scale = mx.array(mean), mx.array(deviation)
+
     def _read(
         self, h: mx.array, cells: tuple[Any, ...], state: SequenceState, seconds: mx.array
     ) -> tuple[mx.array, SequenceState]:
         totals = state.total[:, None] + mx.cumsum(h * seconds, 1)  # (b, t, hidden)
         passed = state.seconds[:, None] + mx.cumsum(seconds, 1)  # (b, t, 1)
-        mean = totals / mx.maximum(passed, 1e-12)
-        return self.head(mean), SequenceState(cells, totals[:, -1], passed[:, -1])
+        y = self.head(h if self.config.answers == "forecast" else totals / mx.maximum(passed, 1e-12))
+        if self.config.answers != "classes":
+            y = y * self.answer_scale + self.answer_shift
+        return y, SequenceState(cells, totals[:, -1], passed[:, -1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ class TrainConfig:
     validation: float = 0.0  # share of labelled sequences held back to know the best model by; 0: the last is kept
     patience: int = 0  # looks without a better model after which the run ends early; 0: never
     crop: int = 0  # elements of a labelled sequence that a step sees, a random stretch of a longer one; 0: all
+    jitter: float = 0.0  # noise on a labelled sequence, new at each step, in deviations of its channel
     balance: bool = False  # weigh each class the same, however many sequences it has
     eval_every: int = 500  # steps; 0: only at the end
     eval_bytes: int = 65536  # held-out bytes looked at during training, of each split; at the end all are
@@ -49,6 +51,7 @@ class TrainConfig:
         expect("training", "final_lr", self.final_lr, 0 <= self.final_lr <= 1, "a share from 0 to 1")
         expect("training", "betas", self.betas, all(0 <= b < 1 for b in self.betas), "two numbers from 0 to below 1")
         expect("training", "validation", self.validation, 0 <= self.validation < 1, "a share from 0 to below 1")
+        expect("training", "jitter", self.jitter, 0 <= self.jitter < math.inf, "0 or more")
         expect("training", "clip", self.clip, self.clip > 0, "above 0")
 
     def to_dict(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class SequenceStepRecord:
     """One optimiser step on labelled sequences."""
 
     step: int  # steps done
-    loss: float  # nats a sequence, or the mean square of the error
+    loss: float  # nats a sequence, or the mean square of the error in deviations
     sequences_per_second: float  # of this step
     lr: float
     grad_norm: float  # before clipping
@@ -73,6 +73,7 @@ class SequenceEvalRecord:
     sequences: int
     seconds: float
     final: bool = False
+    naive: float | None = None  # of a forecast: the score of saying the last element again
     confusion: tuple[tuple[int, ...], ...] = ()  # of each class, a row, how many were said to be of each
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ class SequenceTask:
         self._data, self._config = data, config
         self._rows = config.batch_size * config.accumulate
         self._train, self._validation = _split(data, config)
+        self._deviation = data.statistics.deviation
+        self._losses = _loss_of(data)
         self.restores = self._validation is not None
         self.size, self.steps_per_epoch = len(self._train), len(self._train) // self._rows
         if config.curriculum:
@@ -44,25 +46,31 @@ class SequenceTask:
             raise DataError(
                 f"{data.name} has {self.size} sequences to train on, a step takes {self._rows}: lower the batch size."
             )
+        if config.crop and data.targets:
+            raise DataError(f"{data.name} is forecasts, which go on from the end of a sequence: set crop=0.")
         self._weights = mx.array(_balanced(self._train.y, len(data.classes))) if config.balance else None
 
     def batch(self, step: int) -> tuple[list[mx.array], bool]:
-        """x, dt, mask, lengths and y of a step's sequences; every epoch has an order and stretches of its own."""
+        """x, dt, mask, lengths and y of a step's sequences; each epoch has an order, each step stretches and noise."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = np.random.default_rng([self._config.seed, epoch]).permutation(self.size)
         rows = order[within * self._rows : (within + 1) * self._rows]
-        part = self._train.take(rows)
-        return _arrays(part.cropped(self._config.crop, [self._config.seed, 1, step]) if self._config.crop else part), True
+        part, seed = self._train.take(rows), self._config.seed
+        if self._config.crop:
+            part = part.cropped(self._config.crop, [seed, 1, step])
+        if self._config.jitter:
+            part = part.jittered(self._config.jitter * self._deviation, [seed, 2, step])
+        return _arrays(part), True
 
     def initial_state(self, model: Any, b: int) -> Any:
         """Nothing is carried."""
         return []
 
     def loss(self, model: Any, arrays: Sequence[mx.array], state: Any) -> tuple[mx.array, mx.array, Any]:
-        """Nats a sequence, each weighed by its class if that is wanted, or the mean square of the error."""
+        """Nats a sequence, each weighed by its class if that is wanted, or the mean square of errors in deviations."""
         x, dt, mask, lengths, expected = arrays
         y, _, cost = model.learn(x, dt=dt, mask=mask)
-        losses = _losses(_last(y, lengths), expected)
+        losses = self._losses(_last(y, lengths), expected)
         if self._weights is not None:
             losses = losses * self._weights[expected]
         return losses.mean(), cost, state
@@ -97,6 +105,8 @@ def evaluate_sequences(
 ) -> SequenceEvalRecord:
     """Loss, accuracy and confusion, or root mean square error, over the whole test set or another part of ``data``.
 
+    A forecast is judged beside the naive one, that nothing changes any more.
+
     Raises:
         DataError: the model reads other vectors or says other things.
     """
@@ -107,17 +117,27 @@ def evaluate_sequences(
         )
     start, part = time.perf_counter(), data.test if part is None else part
     rows = max(1, min(batch_size, ELEMENTS // part.x.shape[1]))
-    losses, outputs = [], []
+    losses, outputs, loss = [], [], _loss_of(data)
     for first in range(0, len(part), rows):
         *inputs, y = _arrays(part.take(np.arange(first, min(first + rows, len(part)))))
         output = answers(model, *inputs)
-        losses.append(np.array(_losses(output, y)))
+        losses.append(np.array(loss(output, y)))
         outputs.append(np.array(output))
     all_said = np.concatenate(outputs)
     measure: Literal["accuracy", "rmse"] = "accuracy" if data.classes else "rmse"
     score, counts = _score(all_said, part.y, len(data.classes))
     mean, seconds = float(np.concatenate(losses).mean()), time.perf_counter() - start
-    return SequenceEvalRecord(0, "test", mean, measure, score, len(part), seconds, final=True, confusion=counts)
+    naive = _score(data.persistence(part), part.y, 0)[0] if data.targets else None
+    return SequenceEvalRecord(
+        0, "test", mean, measure, score, len(part), seconds, final=True, naive=naive, confusion=counts
+    )
+
+
+def fit_scales(model: Any, data: SequenceData) -> None:
+    """Give the model the scales of what it will read and, of values, of what it will say."""
+    model.fit_inputs(data.statistics)
+    if not data.classes:
+        model.fit_answers(*data.answer_statistics)
 
 
 def answers(model: Any, x: mx.array, dt: mx.array, mask: mx.array, lengths: mx.array) -> mx.array:
@@ -161,9 +181,12 @@ def _balanced(y: NDArray[Any], classes: int) -> NDArray[np.float32]:
     return (len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 
-def _losses(y: mx.array, expected: mx.array) -> mx.array:
-    """Of classes nats, of values the mean square."""
-    return mx.square(y - expected).mean(-1) if expected.ndim == y.ndim else cross_entropy(y, expected)
+def _loss_of(data: SequenceData) -> Callable[[mx.array, mx.array], mx.array]:
+    """Of classes nats, of values the mean square of the error in deviations of the training set."""
+    if data.classes:
+        return cross_entropy
+    deviation = mx.array(data.answer_statistics[1])
+    return lambda y, expected: mx.square((y - expected) / deviation).mean(-1)
 
 
 def _last(y: mx.array, lengths: mx.array) -> mx.array:

@@ -30,6 +30,7 @@ from lasmlx.train.loop import train
 from lasmlx.train.recipe import Recipe, load_recipe
 from lasmlx.train.records import Record
 from lasmlx.train.run import CHECKPOINT_FILE, Run, RunError, new_run_path, newest_run
+from lasmlx.train.sequences import fit_scales
 from lasmlx.train.task import Task, make_task
 
 
@@ -88,7 +89,7 @@ def prepare(
     mx.random.seed(recipe.train.seed)
     model = make_model(recipe.model)
     if isinstance(learnt, SequenceData):
-        model.fit_inputs(learnt.statistics)
+        fit_scales(model, learnt)
     return TrainingSession(recipe, model, learnt, reader, task, run, resumed=False)
 
 
@@ -164,7 +165,8 @@ def _fitted(recipe: Recipe, data: SequenceData) -> Recipe:
             f"a {recipe.model.model_type} model reads bytes; labelled sequences are for lnn, lstm, mamba-kan, "
             "spiking-mamba and transformer."
         )
-    return recipe.replace({"model.inputs": data.channels, "model.outputs": data.outputs})
+    sizes = {"inputs": data.channels, "outputs": data.outputs, "answers": data.answers}
+    return recipe.replace({f"model.{name}": value for name, value in sizes.items()})
 
 
 def _describe(recipe: Recipe, data: Corpus | SequenceData, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lasmlx.data import DataError, SequenceData, SequenceSet, load_sequences
+from lasmlx.data.sequence_set import whole
 from lasmlx.models import load, make_model
 from lasmlx.models.lnn import LNNConfig
 from lasmlx.models.tree import flat
-from lasmlx.train import EndRecord, SequenceEvalRecord, SequenceStepRecord, TrainConfig, evaluate_sequences
+from lasmlx.train import EndRecord, SequenceEvalRecord, SequenceStepRecord, TrainConfig, evaluate_sequences, train
 from lasmlx.train.run import RunError
-from lasmlx.train.sequences import SequenceTask, _split
+from lasmlx.train.sequences import SequenceTask, _split, fit_scales
 from lasmlx.train.session import prepare, resume_run
 
 CONFIG = TrainConfig(steps=60, batch_size=8, lr=2e-2, warmup=5, eval_every=30, save_every=20)
@@ -189,3 +190,66 @@ def test_mistakes_are_named(file: Path, settings: dict[str, object], tmp_path: P
     wider = dataclasses.replace(data, classes=("a", "b", "c"))
     with pytest.raises(DataError, match="waves has 1 channels and 3 outputs, the model 1 and 2"):
         evaluate_sequences(session.model, wider)
+
+
+def test_a_step_sees_stretches_of_longer_sequences() -> None:
+    x = np.arange(8 * 30, dtype=np.float32).reshape(8, 30, 1)
+    lengths = np.array([30] * 6 + [5, 12])
+    part = SequenceSet(x, lengths, np.ones((8, 30), np.float32), np.arange(8))
+    task = SequenceTask(SequenceData("count", part, part, tuple("abcdefgh")), dataclasses.replace(CONFIG, crop=12))
+    starts = set()
+    for step in range(20):
+        seen, dt, mask, ends, y = (np.array(v) for v in task.batch(step)[0])
+        assert seen.shape == (8, 12, 1) and np.array_equal(ends, np.minimum(lengths[y], 12))
+        assert np.array_equal(mask, np.arange(12) < ends[:, None]) and np.array_equal(dt, mask)
+        for row, c, end in zip(seen[..., 0], y, ends, strict=True):
+            first = row[0] - 30 * c
+            assert np.array_equal(row[:end], 30 * c + first + np.arange(end)) and not row[end:].any()
+            starts.add((c, first))
+    assert {first for c, first in starts if c < 6} == set(range(19)) and {s for c, s in starts if c > 5} == {0}
+    ahead = SequenceData("ahead", dataclasses.replace(part, y=x[:, 0]), part, (), targets=(0,))
+    with pytest.raises(DataError, match=r"ahead is forecasts, .* set crop=0"):
+        SequenceTask(ahead, dataclasses.replace(CONFIG, crop=12))
+
+
+def test_values_are_learnt_on_any_scale(tmp_path: Path, settings: dict[str, object]) -> None:
+    parts = {"train": waves(32, 0), "test": waves(20, 1)}
+    for part in parts.values():
+        part["y"] = 1e6 + 1e4 * part["y"].astype(np.float32)
+    np.savez(
+        tmp_path / "v.npz", **{f"{name}_{part}": v for part, arrays in parts.items() for name, v in arrays.items()}
+    )
+    session = prepare("lnn", settings, (str(tmp_path / "v.npz"),), tmp_path / "run")
+    assert session.model.config.answers == "values"
+    last = [r for r in session.records() if isinstance(r, SequenceEvalRecord)][-1]
+    assert last.measure == "rmse" and last.score < 3e3 and last.loss == pytest.approx((last.score / 5e3) ** 2, rel=1e-3)
+    assert evaluate_sequences(load(tmp_path / "run"), session.data).score == pytest.approx(last.score, rel=1e-5)
+
+
+def test_a_forecast_goes_on_from_the_last_element(tmp_path: Path, settings: dict[str, object]) -> None:
+    t = np.arange(14) + np.random.default_rng(0).uniform(0, 6, (48, 1))
+    series = np.sin(t).astype(np.float32)[..., None]
+    sets = [whole(series[rows, :12], series[rows, 12:].reshape(-1, 2)) for rows in (slice(32), slice(32, 48))]
+    data = SequenceData("sine", sets[0], sets[1], (), targets=(0,))
+    mx.random.seed(0)
+    model = make_model(LNNConfig(inputs=1, outputs=2, hidden=8, layers=1, answers="forecast", tau_min=0.3, tau_max=5.0))
+    fit_scales(model, data)
+    config = dataclasses.replace(CONFIG, steps=150)
+    last = [r for r in train(model, data, config) if isinstance(r, SequenceEvalRecord)][-1]
+    assert last.naive == pytest.approx(np.sqrt(((series[32:, 11:12] - series[32:, 12:]) ** 2).mean()), rel=1e-5)
+    assert last.score < 0.3 * last.naive
+
+
+def test_jitter_is_noise_that_is_new_at_each_step() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((8, 400, 2)).astype(np.float32) * np.array([3.0, 0.1], np.float32)
+    lengths, x[7, 9:] = np.array([400] * 7 + [9]), 0
+    part = SequenceSet(x, lengths, np.ones((8, 400), np.float32), np.arange(8))
+    data = SequenceData("noisy", part, part, tuple("abcdefgh"))
+    task = SequenceTask(data, dataclasses.replace(CONFIG, jitter=0.2))
+    first, again, second = (task.batch(step)[0] for step in (0, 0, 1))
+    assert np.array_equal(np.array(first[0]), np.array(again[0]))
+    noise = [np.array(a[0]) - x[np.array(a[4])] for a in (first, second)]
+    np.testing.assert_allclose(noise[0][np.array(first[4]) < 7].std((0, 1)) / data.statistics.deviation, 0.2, rtol=0.05)
+    assert np.abs(noise[0] - noise[1]).max() > 0.1
+    assert not np.array(first[0])[np.array(first[4]) == 7][0, 9:].any()
