@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lasmlx.apps.bench_models import length, models
 from lasmlx.apps.bench_spiking import attention, lif, modes
 from lasmlx.apps.bench_table import (
     ERROR,
@@ -42,6 +43,8 @@ CHIP_PRESETS = ["las-chip", "las", "las-base"]
 app.command()(lif)
 app.command()(attention)
 app.command()(modes)
+app.command()(models)
+app.command()(length)
 
 
 @app.command()
@@ -164,10 +167,13 @@ def soak(
 @app.command()
 def sequences(
     data: Annotated[list[str], typer.Option(help="ucr:NAME or FILE.npz; repeat for more.")],
-    model: Annotated[list[str] | None, typer.Option(help="liquid, soft, ltc, cfc, lstm; repeat. [all]")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="liquid, soft, ltc, cfc, lstm, mamba-kan, 'mlp twin'; repeat. [all]")
+    ] = None,
     dropped: Annotated[list[float], typer.Option(help="Share of elements dropped at random; repeat.")] = [0.0],  # noqa: B006
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each training.")] = 300,
+    jitter: Annotated[float, typer.Option(min=0, help="Noise on the training sequences, in deviations.")] = 0.0,
     json: Json = False,
 ) -> None:
     """What each family learns of labelled sequences, whole or thinned: the last model's score on the test set.
@@ -189,7 +195,7 @@ def sequences(
         "each seed": lambda row: " ".join(f"{score:.3f}" for score in row.scores),
         "s a seed": lambda row: number(row.seconds),
     }
-    training = dataclasses.replace(TRAINING, steps=steps)
+    training = dataclasses.replace(TRAINING, steps=steps, jitter=jitter)
     for spec in data:
         loaded = load_sequences(spec)
         records = measure_sequences(

@@ -357,5 +357,5 @@ def test_sequence_rows_have_a_score_a_seed() -> None:
     assert rows[0].mean == pytest.approx(sum(rows[0].scores) / 2) and rows[0].mean > 0.9
     again = measure_sequences(data, models=["liquid"], seeds=2, training=quick)
     assert next(r for r in again if isinstance(r, SequenceRow)).scores == rows[0].scores
-    with pytest.raises(ValueError, match="expected some of liquid, soft, ltc, cfc, lstm"):
+    with pytest.raises(ValueError, match="expected some of liquid, soft, ltc, cfc, lstm, mamba-kan"):
         list(measure_sequences(data, models=["gru"]))

@@ -5,6 +5,7 @@ from lasmlx.benchmark.latency import LatencyRow, measure_latency
 from lasmlx.benchmark.lif import LIFRow, measure_lif
 from lasmlx.benchmark.liquid import LTCRow, measure_ltc
 from lasmlx.benchmark.machine import Provenance, provenance
+from lasmlx.benchmark.models import LengthRow, ModelRow, measure_lengths, measure_models, sized_contenders
 from lasmlx.benchmark.modes import AttentionRow, ModeRow, measure_attention, measure_modes
 from lasmlx.benchmark.parity import ParityError, check_parity, relative_error
 from lasmlx.benchmark.peers import PeerError, Peers, open_peers
@@ -24,7 +25,9 @@ __all__ = [
     "LIFRow",
     "LTCRow",
     "LatencyRow",
+    "LengthRow",
     "ModeRow",
+    "ModelRow",
     "Note",
     "ParityError",
     "PeerError",
@@ -46,8 +49,10 @@ __all__ = [
     "measure_chip",
     "measure_kernel",
     "measure_latency",
+    "measure_lengths",
     "measure_lif",
     "measure_ltc",
+    "measure_models",
     "measure_modes",
     "measure_plastic",
     "measure_plastic_liquid",
@@ -60,4 +65,5 @@ __all__ = [
     "open_peers",
     "provenance",
     "relative_error",
+    "sized_contenders",
 ]

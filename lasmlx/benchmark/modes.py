@@ -13,6 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
+from lasmlx.benchmark.memory import peak_mb
 from lasmlx.benchmark.parity import check_parity
 from lasmlx.benchmark.peers import PeerObject, Peers
 from lasmlx.benchmark.records import Note, Row, Stage
@@ -113,8 +114,8 @@ def measure_attention(
                 yield Note(f"the transformer would take {predicted / 1e3:.0f} GB at t = {length}: it is left out.")
                 continue
             trainer = _trainer(config, length)
-            peaks[name][length], sizes[name] = _peak_mb(trainer, x, y), trainer.model.size
             steps[name] = partial(trainer.step, x, y, fresh=False)
+            peaks[name][length], sizes[name] = peak_mb(steps[name]), trainer.model.size
         if peers is not None and times.get(TORCH, 0.0) < LONGEST:
             model = make_model(_whole(configs["transformer"], length))
             peer = _torch_transformer(peers, model, x, y, check=length == min(lengths))
@@ -238,15 +239,6 @@ def _torch_transformer(peers: Peers, model: Any, x: mx.array, y: mx.array, *, ch
     plan = TrainConfig()
     peer.call("start_training", tokens, targets, plan.lr, plan.betas, plan.weight_decay, plan.clip)
     return peer
-
-
-def _peak_mb(trainer: Trainer, x: mx.array, y: mx.array) -> float:
-    trainer.step(x, y, fresh=False)
-    mx.clear_cache()
-    mx.reset_peak_memory()
-    before = mx.get_active_memory()
-    trainer.step(x, y, fresh=False)
-    return float(mx.get_peak_memory() - before) / 1e6
 
 
 def _window(length: int) -> tuple[mx.array, mx.array]:

@@ -15,6 +15,7 @@ from lasmlx.data import SequenceData
 from lasmlx.models import Config, make_model
 from lasmlx.models.lnn import LNNConfig
 from lasmlx.models.lstm import LSTMConfig
+from lasmlx.models.mamba_kan import MambaKANConfig
 from lasmlx.train import TrainConfig, Trainer, evaluate_sequences
 from lasmlx.train.sequences import SequenceTask, fit_scales
 
@@ -25,6 +26,8 @@ MODELS: Mapping[str, tuple[type[Config], dict[str, Any]]] = {
     "ltc": (LNNConfig, {"cell": "ltc", "substeps": 3, "layers": 1}),
     "cfc": (LNNConfig, {"cell": "cfc"}),
     "lstm": (LSTMConfig, {}),
+    "mamba-kan": (MambaKANConfig, {"hidden": 32, "n": 8}),
+    "mlp twin": (MambaKANConfig, {"hidden": 32, "n": 8, "kan": "mlp"}),
 }
 TRAINING = TrainConfig(steps=300, batch_size=16, lr=5e-3)
 
