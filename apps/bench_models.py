@@ -62,7 +62,7 @@ def models(
         )
         measure = "accuracy" if loaded.classes else "rmse"
         title = (
-            f"{spec}: time and memory of one whole sequence; {measure} on {len(loaded.test):,} of them after training on "
+            f"{spec}: time and memory of one whole sequence; {measure} on {len(loaded.test):,} after training on "
             f"stretches of {window:,}, mean and 95 % interval of {seeds} seeds"
         )
         show(title, ModelRow, columns, records, json, None, "")

@@ -99,7 +99,7 @@ def measure_models(
     jitter: float = 0.0,
     repeats: int = 3,
 ) -> Iterator[ModelRow | Note | Stage]:
-    """Costs first, in turn; then every model is trained on random stretches, a seed each, and judged on whole sequences.
+    """Costs first, in turn; then each model is trained on random stretches, once a seed, and judged on whole ones.
 
     How many steps ``seconds`` have room for is measured at the start, when nothing else runs, and is then fixed: what
     happens on the machine later does not change what is learnt.
