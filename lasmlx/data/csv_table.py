@@ -63,7 +63,7 @@ class Table:
         """Rows as sequences, (rows, t) with 0 behind their ends, and their lengths: empty cells end a row."""
         cells = [[row[p] for p in places] for row in self.rows]
         filled = np.array([[cell.lower() not in MISSING for cell in row] for row in cells])
-        lengths = np.where(filled.any(1), len(places) - filled[:, ::-1].argmax(1), 0)
+        lengths = filled.sum(1)  # with a gap in a row it lies before the last of so many, and is named
         if not lengths.all():
             raise DataError(f"{self.path}, line {self.lines[lengths.argmin()]}: no values beside the label.")
         padded = [row[:length] + ["0"] * (len(row) - length) for row, length in zip(cells, lengths, strict=True)]

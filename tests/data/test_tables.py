@@ -156,7 +156,7 @@ def test_a_test_file(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.integers(24, 60), st.integers(1, 6), st.integers(1, 5), st.floats(0.25, 0.45), st.sampled_from(["a", "c,a", None])
+    st.integers(24, 60), st.integers(1, 6), st.integers(1, 5), st.floats(0.25, 0.4), st.sampled_from(["a", "c,a", None])
 )
 def test_windows_of_a_series(
     tmp_path_factory: pytest.TempPathFactory, rows: int, window: int, horizon: int, share: float, label: str | None
