@@ -16,6 +16,8 @@ app.add_typer(tokenizer, name="tokenizer")
 def data(context: typer.Context, json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False) -> None:
     """The corpora that ship; --data also takes files, folders and - for standard input.
 
+    Models of sequences take chaos, ucr:NAME, idx:FOLDER, FILE.npz, or your own CSV: see `las train --task`.
+
     Example: las data
     """
     import dataclasses

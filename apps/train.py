@@ -34,6 +34,25 @@ def train(
     patience: Annotated[int | None, typer.Option(help="Looks without a better model that end a run; 0: none.")] = None,
     balance: Annotated[bool | None, typer.Option("--balance/--no-balance", help="Weigh each class the same.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights, the windows' order and the sample.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What to learn of your own CSV or NPZ --data: classify, regress, forecast.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --task: what to say; columns a,b to say or forecast several."),
+    ] = None,
+    id_: Annotated[
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="With --task: names a row's sequence; else each row is one."),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="With --task: times of the rows, seconds or ISO dates.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Rows a forecast reads; 96 if absent.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Rows it forecasts; 24 if absent.")] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="SHARE|FILE", help="With --task: share to test on, or a file; 0.2 if absent.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="FILE", help="Of `las data tokenizer train`; or gpt2, bytes.")
     ] = None,
@@ -50,6 +69,7 @@ def train(
     """Train a model; no argument: a liquid byte model on the novel that ships.
 
     Example: las train las-small --data val --steps 200
+    Of your own: las train lnn --data walks.csv --task classify --label who --id walk --time when
     """
     from lasmlx.apps.terminal import stderr
     from lasmlx.apps.train_report import JsonReport, PlainReport, TerminalReport
@@ -77,9 +97,24 @@ def train(
         raise ValueError("a preset and --config were both given: choose one.")
     name = config or preset
     begin = resume_run if resume else prepare
-    session = begin(name, given, tuple(data or ()), out, tokenizer)
+    table = {"label": label, "id": id_, "time": time, "window": window, "horizon": horizon, "test": test}
+    session = begin(name, given, _own_table(tuple(data or ()), task, table), out, tokenizer)
     report = JsonReport() if json else TerminalReport() if stderr().is_terminal else PlainReport()
     raise typer.Exit(report.follow(session))
+
+
+def _own_table(data: tuple[str, ...], task: str | None, settings: dict[str, str | int | None]) -> tuple[str, ...]:
+    """``--data`` as it is, or with what is to be learnt of that one file."""
+    from lasmlx.data import table_spec
+
+    given = [f"--{key}" for key, value in settings.items() if value is not None]
+    if task is None:
+        if given:
+            raise ValueError(f"{', '.join(given)} without --task: add --task classify, regress or forecast.")
+        return data
+    if len(data) != 1:
+        raise ValueError(f"--task goes with one --data FILE, a CSV or NPZ of your own; {len(data)} were given.")
+    return (table_spec(data[0], task=task, **settings),)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from lasmlx.data.sequence_set import SequenceData, SequenceSet, Statistics
 from lasmlx.data.sequences import absolute_sequences, load_sequences, names_sequences
 from lasmlx.data.shipped import CorpusCard, compressor_bits, corpus_names, describe_corpora
 from lasmlx.data.source import ByteArray, ByteSource, Source
+from lasmlx.data.table_spec import table_spec
 from lasmlx.data.tokenizer import BYTES, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_of
 from lasmlx.data.tokens import TokenSource, tokens_of
 from lasmlx.data.windows import Batch, Windows
@@ -43,6 +44,7 @@ __all__ = [
     "load_sequences",
     "load_tokenizer",
     "names_sequences",
+    "table_spec",
     "tokenizer_of",
     "tokens_of",
     "train_sentencepiece",

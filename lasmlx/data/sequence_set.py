@@ -37,6 +37,10 @@ class SequenceSet:
         """Some of the sequences."""
         return SequenceSet(self.x[rows], self.lengths[rows], self.dt[rows], self.y[rows])
 
+    def stretch(self, rows: slice) -> SequenceSet:
+        """Neighbouring sequences, as views."""
+        return SequenceSet(self.x[rows], self.lengths[rows], self.dt[rows], self.y[rows])
+
     def cropped(self, most: int, seed: Sequence[int]) -> SequenceSet:
         """Of each sequence a random stretch of at most so many elements."""
         lengths = np.minimum(self.lengths, most)
@@ -51,6 +55,10 @@ class SequenceSet:
         """With Gaussian noise of these deviations (channels,) on every element."""
         noise = np.random.default_rng(seed).standard_normal(self.x.shape, np.float32) * deviation
         return SequenceSet(self.x + noise * self.mask[..., None], self.lengths, self.dt, self.y)
+
+    def labelled(self, y: NDArray[Any]) -> SequenceSet:
+        """The same with other labels."""
+        return SequenceSet(self.x, self.lengths, self.dt, y)
 
     def thinned(self, share: float, seed: int) -> SequenceSet:
         """Each element but the first dropped with probability ``share``; dt then spans what was dropped before it."""
@@ -164,14 +172,14 @@ class SequenceData:
         return digest.hexdigest()[:16]
 
 
-def regular(values: list[NDArray[np.float32]], y: NDArray[np.int64], longest: int) -> SequenceSet:
-    """Sequences a second an element."""
+def padded(values: Sequence[NDArray[Any]], steps: Sequence[NDArray[Any]], y: NDArray[Any]) -> SequenceSet:
+    """Sequences of (t, channels), each element with the seconds it lasts."""
     lengths = np.array([len(v) for v in values])
-    x = np.zeros((len(values), longest, values[0].shape[1]), np.float32)
-    for row, v in zip(x, values, strict=True):
-        row[: len(v)] = v
-    mask = np.arange(longest) < lengths[:, None]
-    return SequenceSet(np.nan_to_num(x), lengths, mask.astype(np.float32), y)
+    x = np.zeros((len(values), lengths.max(), values[0].shape[1]), np.float32)
+    dt = np.zeros(x.shape[:2], np.float32)
+    for i, (v, step) in enumerate(zip(values, steps, strict=True)):
+        x[i, : len(v)], dt[i, : len(v)] = v, step
+    return SequenceSet(x, lengths, dt, y)
 
 
 def whole(x: NDArray[np.float32], y: NDArray[np.int64]) -> SequenceSet:

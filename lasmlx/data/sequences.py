@@ -13,7 +13,9 @@ from lasmlx.data.chaos import SYSTEMS, make_chaos, parse_chaos
 from lasmlx.data.errors import DataError
 from lasmlx.data.idx import read_images
 from lasmlx.data.npz import read_npz
-from lasmlx.data.sequence_set import SequenceData, regular, whole
+from lasmlx.data.sequence_set import SequenceData, SequenceSet, whole
+from lasmlx.data.table_spec import absolute_table, is_table
+from lasmlx.data.tables import load_table
 
 PREFIX = "ucr:"
 ROWS, WHOLE = "idx:", "idx-image:"  # images: an element a row, or one element with a channel a pixel
@@ -21,12 +23,14 @@ INSTALL = "pip install 'lasmlx[timeseries]'"
 
 
 def names_sequences(spec: str) -> bool:
-    """Whether ``spec`` means labelled sequences and not bytes."""
-    return _is_chaos(spec) or spec.startswith((PREFIX, ROWS, WHOLE)) or spec.endswith(".npz")
+    """Whether ``spec`` means labelled sequences, or a series to forecast, and not bytes."""
+    return is_table(spec) or _is_chaos(spec) or spec.startswith((PREFIX, ROWS, WHOLE)) or spec.endswith(".npz")
 
 
 def absolute_sequences(spec: str) -> str:
     """The same by a whole path, where it names a file or folder."""
+    if is_table(spec):
+        return absolute_table(spec)
     if _is_chaos(spec) or spec.startswith(PREFIX):
         return spec
     prefix = next((p for p in (ROWS, WHOLE) if spec.startswith(p)), "")
@@ -39,6 +43,7 @@ def load_sequences(spec: str) -> SequenceData:
     ======================== ==============================================================================
     ``ucr:NAME``             a set of the UCR and UEA archives, as aeon brings or downloads it
     ``FILE.npz``             your own
+    ``FILE#task=...``        your own CSV or NPZ, to classify, regress or forecast: see ``table_spec``
     ``idx:FOLDER``           images in IDX files, MNIST's for one: an element a row, 0 to 1
     ``idx-image:FOLDER``     the same images, each one element with a channel a pixel
     ``chaos``                which of ten chaotic systems made a noisy trajectory; with settings, any of them:
@@ -49,6 +54,8 @@ def load_sequences(spec: str) -> SequenceData:
     Raises:
         DataError: there is no such set, file or folder, or it is not as expected.
     """
+    if is_table(spec):
+        return load_table(spec)
     if _is_chaos(spec):
         settings = parse_chaos(spec)
         arrays = make_chaos(settings)
@@ -82,10 +89,20 @@ def _archive(name: str) -> SequenceData:
     classes = tuple(sorted({str(label) for _, labels in parts for label in labels}))
     longest = max(len(v) for part in values for v in part)
     sets = [
-        regular(part, np.array([classes.index(str(v)) for v in labels]), longest)
+        _regular(part, np.array([classes.index(str(v)) for v in labels]), longest)
         for part, (_, labels) in zip(values, parts, strict=True)
     ]
     return SequenceData(name, sets[0], sets[1], classes)
+
+
+def _regular(values: list[NDArray[np.float32]], y: NDArray[np.int64], longest: int) -> SequenceSet:
+    """Sequences a second an element."""
+    lengths = np.array([len(v) for v in values])
+    x = np.zeros((len(values), longest, values[0].shape[1]), np.float32)
+    for row, v in zip(x, values, strict=True):
+        row[: len(v)] = v
+    mask = np.arange(longest) < lengths[:, None]
+    return SequenceSet(np.nan_to_num(x), lengths, mask.astype(np.float32), y)
 
 
 def _images(spec: str) -> SequenceData:

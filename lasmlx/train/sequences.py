@@ -156,7 +156,7 @@ def _score(said: NDArray[Any], y: NDArray[Any], classes: int) -> tuple[float, tu
 
 
 def _split(data: SequenceData, config: TrainConfig) -> tuple[SequenceSet, SequenceSet | None]:
-    """What is trained on, and the share of the training set that is held back: of each class as much, or the last."""
+    """What is trained on and what is held back of it: the share of each class, the end of a series."""
     share, whole = config.validation, data.train
     if not share:
         return whole, None
@@ -164,15 +164,28 @@ def _split(data: SequenceData, config: TrainConfig) -> tuple[SequenceSet, Sequen
         order = np.random.default_rng(config.seed).permutation(len(whole))
         each = (order[whole.y[order] == c] for c in np.unique(whole.y))
         held = np.concatenate([rows[: max(round(share * len(rows)), int(len(rows) > 1))] for rows in each])
+    elif data.ordered:
+        return _cut(data, len(whole) - max(1, round(share * len(whole))))
     else:
-        order = np.arange(len(whole))
-        held = order[len(order) - max(1, round(share * len(order))) :]
+        order = np.random.default_rng(config.seed).permutation(len(whole))
+        held = order[: max(1, round(share * len(whole)))]
     if not 0 < len(held) < len(whole):
         raise DataError(
             f"{data.name} has {len(whole)} sequences to train on: {share:g} of them leave {len(whole) - len(held)} to "
             f"train on and {len(held)} to validate. Set validation=0."
         )
     return whole.take(np.setdiff1d(order, held)), whole.take(np.sort(held))
+
+
+def _cut(data: SequenceData, first: int) -> tuple[SequenceSet, SequenceSet]:
+    """Windows of a series: the last are held back, and those before that reach into what they forecast left out."""
+    left = first - data.horizon + 1
+    if left < 1:
+        raise DataError(
+            f"{data.name} has {len(data.train)} windows to train on, too few to hold back those from {first} on. "
+            "Set validation=0."
+        )
+    return data.train.stretch(slice(left)), data.train.stretch(slice(first, None))
 
 
 def _balanced(y: NDArray[Any], classes: int) -> NDArray[np.float32]:

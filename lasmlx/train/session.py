@@ -120,8 +120,10 @@ def resume_run(
         raise RunError(f"{path} was started with another tokenizer: resume with the one it was started with.")
     wanted = stored if name is None else load_recipe(name)
     wanted = replace(_with_vocabulary(wanted, reader), data=_absolute(data or wanted.data))
-    _must_match(path, stored.to_dict(), wanted.replace(settings).to_dict())
     learnt = _load(stored.data)
+    if name is not None and isinstance(learnt, SequenceData):
+        wanted = _fitted(wanted, learnt)
+    _must_match(path, stored.to_dict(), wanted.replace(settings).to_dict())
     if learnt.fingerprint != run.description["fingerprint"]:
         raise RunError(f"the data ({', '.join(stored.data)}) is not what {path} was trained on: it has changed since.")
     mx.random.seed(stored.train.seed)

@@ -253,3 +253,26 @@ def test_jitter_is_noise_that_is_new_at_each_step() -> None:
     np.testing.assert_allclose(noise[0][np.array(first[4]) < 7].std((0, 1)) / data.statistics.deviation, 0.2, rtol=0.05)
     assert np.abs(noise[0] - noise[1]).max() > 0.1
     assert not np.array(first[0])[np.array(first[4]) == 7][0, 9:].any()
+
+
+def test_the_end_of_a_series_is_held_back_and_what_reaches_into_it_left_out() -> None:
+    series = np.arange(60, dtype=np.float32)
+    x, y = (np.lib.stride_tricks.sliding_window_view(series[k:], n) for k, n in ((0, 8), (8, 4)))
+    part = whole(x[: len(y), :, None], y)
+    data = SequenceData("line", part, part, (), targets=(0,), ordered=True)
+    train, held = _split(data, dataclasses.replace(CONFIG, validation=0.25))
+    assert held is not None and len(held) == round(0.25 * len(y))
+    assert train.y.max() < held.y.min() == train.y.max() + 1  # nothing forecast in both
+    assert held.x[-1, -1] + 1 == held.y[-1, 0] and np.shares_memory(train.x, part.x)
+    few = dataclasses.replace(data, train=part.stretch(slice(5)))
+    with pytest.raises(DataError, match="line has 5 windows to train on, too few to hold back those from 3 on"):
+        _split(few, dataclasses.replace(CONFIG, validation=0.4))
+
+
+def test_a_run_is_resumed_by_its_preset_too(file: Path, settings: dict[str, object], tmp_path: Path) -> None:
+    short = settings | {"train.steps": 3}
+    list(prepare("lnn", short, (str(file),), tmp_path / "run").records())
+    session = resume_run("lnn", short, (str(file),), tmp_path / "run")
+    assert session.resumed and session.model.config.inputs == 1
+    with pytest.raises(RunError, match="was started with hidden = 8, not 9"):
+        resume_run("lnn", short | {"model.hidden": 9}, (str(file),), tmp_path / "run")
