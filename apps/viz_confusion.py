@@ -12,9 +12,9 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from lasmlx.apps.viz_cells import heading, heat_row, on, ramp_cells
+from lasmlx.apps.viz_cells import axis, heading, heat_row, on, ramp_cells
 from lasmlx.apps.viz_dt import NARROWEST, put
-from lasmlx.viz import LEVEL, Confusion, Scale, percent, readable, short_names
+from lasmlx.viz import LEVEL, Confusion, Scale, even_ticks, percent, readable, short_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME, SHORTEST_NAME = 14, 5  # columns, of a class left of its row
 SHORTEST_HEAD, WIDEST_CELL = 4, 9
-STATS = (("recall", 7), ("precision", 10), ("F1", 6), ("of", 6))  # beside a row, and their columns
+STATS = (("recall", 8), ("precision", 10), ("F1", 6), ("of", 6))  # beside a row, and their columns
 MISTAKES = 6
 
 
@@ -105,9 +105,8 @@ def show(console: Console, of: Confusion, title: str) -> None:
     coloured = console.color_system is not None and not console.no_color
     legend = Text.assemble("0 ", ramp_cells(coloured, ramp=LEVEL), " 100 % of a row")
     at = layout(of, width)
-    short = width < 60
-    name = "True classes down, said across" if short else "Confusion: true classes down, what was said across"
-    matrix = heading(name, legend if coloured or not at.counted else Text(), width) + _matrix(of, at, width, coloured)
+    said = heading("True classes down, said across", legend if coloured or not at.counted else Text(), width)
+    matrix = said + _matrix(of, at, width, coloured)
     put(console, title, (matrix, _mistakes(of, width)))
 
 
@@ -134,16 +133,25 @@ def layout(of: Confusion, width: int) -> Layout:
 
 def _matrix(of: Confusion, at: Layout, width: int, coloured: bool) -> list[Text]:
     n = len(of.classes)
-    names = short_names(of.classes, at.name - at.numbered * (len(str(n - 1)) + 1))
-    if names == [str(i) for i in range(n)]:  # too alike to be cut
-        names = list(of.classes)
-    labels = [f"{i:>{len(str(n - 1))}} {name}" for i, name in enumerate(names)] if at.numbered else names
+    numbers = [str(i).rjust(len(str(n - 1))) for i in range(n)]
+    labels = short_names(of.classes, at.name - at.numbered * (len(numbers[0]) + 1))
+    if at.numbered and labels[0] != "0":  # else they are numbers already
+        labels = [f"{number} {name}" for number, name in zip(numbers, labels, strict=True)]
     columns = n * at.cell or width - at.beside
     rows = [_head(of, at, columns)]
     for i, label in enumerate(labels):
         cells = _counted(of, i, at.cell, coloured) if at.counted else _shaded(of, i, columns, coloured)
         rows.append(Text.assemble(set_cell_size(label, at.name), " ", cells, _beside(of, i, at.stats)))
-    return rows
+    return rows if at.counted else rows + _axis(labels, at, columns)
+
+
+def _axis(labels: list[str], at: Layout, columns: int) -> list[Text]:
+    """Which columns some of the classes are."""
+    n = len(labels)
+    some = [int(tick) for tick in even_ticks(n, most=max(2, columns // (at.name + 2)))]
+    places = [int((i + 0.5) * columns / n) for i in some]
+    end = at.name + 1 + columns
+    return axis(places, [labels[i] for i in some], at.name + 1, columns, end)
 
 
 def _head(of: Confusion, at: Layout, columns: int) -> Text:
@@ -152,7 +160,7 @@ def _head(of: Confusion, at: Layout, columns: int) -> Text:
     if at.counted:
         names = [str(i) for i in range(len(of.classes))] if at.numbered else short_names(of.classes, at.cell - 1)
         for name in names:
-            line.append(f"{set_cell_size(name, min(cell_len(name), at.cell)):^{at.cell}}", "dim")
+            line.append(_centred(set_cell_size(name, min(cell_len(name), at.cell)), at.cell), "dim")
     else:
         line.append(" " * columns)
     return line.append("".join(name.rjust(room) for name, room in STATS[: at.stats]), "dim")
@@ -167,10 +175,16 @@ def _counted(of: Confusion, i: int, cell: int, coloured: bool) -> Text:
         if not coloured and i == j and cell >= digits + 2:
             number = f"[{number}]"
         style = on(float(share), LEVEL) if coloured and count else None if count else "dim"
-        text.append(f"{number:^{cell}}", style)
+        text.append(_centred(number, cell), style)
         if i == j:
             text.stylize("bold", len(text) - cell)
     return text
+
+
+def _centred(word: str, columns: int) -> str:
+    """An odd column is left of it, as numbers touch what is left of them otherwise."""
+    after = (columns - cell_len(word)) // 2
+    return " " * (columns - cell_len(word) - after) + word + " " * after
 
 
 def _shaded(of: Confusion, i: int, columns: int, coloured: bool) -> Text:
@@ -193,7 +207,7 @@ def _mistakes(of: Confusion, width: int) -> list[Text]:
     wrong = of.total - of.right
     lines = heading("The most frequent mistakes", Text(f"{wrong:,} of {of.total:,} wrong", "dim"), width)
     for found in worst:
-        times = "once" if found.count == 1 else f"{found.count:,} times"
+        times = "once" if found.times == 1 else f"{found.times:,} times"
         share = f" ({percent(found.share, 0)} of its {found.of:,})"
         words = f"{found.true} said to be {found.said} {times}"
         lines.append(Text.assemble(words, (share, "dim")) if len(words + share) <= width else Text(words))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from lasmlx.viz import Edge, KANLayer, KANTrace
 
 LISTED = 20  # edges a layer, in a pipe
-CURVE_ROWS, MOST_CURVES = 4, 3  # of an edge; rows of edges a layer
-PANEL, PANEL_WITH_FORMULA, GAP = 18, 28, 2  # columns
-MAP_ROWS = 8  # of all magnitudes of a layer, at most
+CURVE_ROWS, MOST_CURVES = 5, 3  # of an edge; rows of edges a layer
+PANEL, PANEL_WITH_FORMULA, GAP = 18, 34, 2  # columns
+FEWEST_MAP, MOST_MAP = 4, 8  # rows of all magnitudes of a layer
+WIDE = 60  # columns from which there is room for more words
 FINE = 16  # points of a curve to a column of dots
 ZERO_EVERY = 4  # columns of dots, where nothing is
 
@@ -31,9 +32,7 @@ ZERO_EVERY = 4  # columns of dots, where nothing is
 def fitting_edges(trace: KANTrace, console: Console, symbolic: bool) -> int:
     """As many edges a layer as there is room for on a screen, and a row at least."""
     width = max(console.width, NARROWEST)
-    left = (console.height - 3) // len(trace.layers)  # without the title and the prompt
-    others = 1 + len(_headline(trace.layers[0], width)) + 4 + min(MAP_ROWS, len(trace.layers[0].magnitudes))
-    rows = (left - others) // (CURVE_ROWS + 3 + symbolic)
+    rows = (_room(trace, console.height, width) - FEWEST_MAP) // _panel_rows(symbolic)
     return _across(width, symbolic) * min(max(rows, 1), MOST_CURVES)
 
 
@@ -41,45 +40,70 @@ def show(console: Console, trace: KANTrace, chosen: Sequence[list[Edge]], title:
     """Print of each layer how the work is shared, the curves of some edges, and the magnitudes of all."""
     width = max(console.width, NARROWEST)
     coloured = console.color_system is not None and not console.no_color
-    sections = []
+    room, sections = _room(trace, console.height, width), []
     for of, edges in zip(trace.layers, chosen, strict=True):
-        sections += [_headline(of, width) + _curves(of, edges, width, coloured), _map(of, width, coloured)]
+        curves = _curves(of, edges, width, coloured)
+        rows = min(max(room - len(curves) + 1, FEWEST_MAP), MOST_MAP)
+        sections += [_headline(of, width) + curves, _map(of, rows, width, coloured)]
     put(console, title, sections)
 
 
 def write(trace: KANTrace, chosen: Sequence[list[Edge]], *, as_json: bool) -> None:
     """A line an edge to standard output; as JSON with its curve, then a line a layer."""
-    symbolic = any(edge.formula is not None for edges in chosen for edge in edges)
+    rows = [_row(of, edge) for of, edges in zip(trace.layers, chosen, strict=True) for edge in edges]
     if not as_json:
-        print("layer", "input", "output", "magnitude", "share", *(("r2", "formula") if symbolic else ()), sep="\t")
-    for of, edges in zip(trace.layers, chosen, strict=True):
-        for edge in edges:
-            row = {"layer": of.layer, "input": edge.input, "output": edge.output}
-            row |= {"magnitude": _number(edge.magnitude), "share": _number(edge.share)}
-            if edge.formula is not None:
-                row |= {"r2": _number(edge.formula.r2), "formula": _formula(edge)}
-            if as_json:
-                middle, knots = map(_number, edge.middle), map(_number, edge.knots)
-                row |= {"x": [_number(v) for v in edge.x], "phi": [_number(v) for v in edge.phi]}
-                row |= {"p5": next(middle), "p95": next(middle), "knots": list(knots)}
-            print(json.dumps(row) if as_json else "\t".join(map(str, row.values())))
-    for of in trace.layers if as_json else ():
+        for line in ([*rows[0]], *([*row.values()] for row in rows)) if rows else ():
+            print(*line, sep="\t")
+        return
+    edges = (edge for each in chosen for edge in each)
+    for row, edge in zip(rows, edges, strict=True):
+        curve = {"x": _numbers(edge.x), "phi": _numbers(edge.phi), "p5_p95": _numbers(edge.middle)}
+        print(json.dumps(row | curve | {"knots": _numbers(edge.knots)}))
+    for of in trace.layers:
         facts = {"edges": of.count, "pruned": of.pruned, "half": of.half, "read": trace.read}
-        shares = {"entropy": _number(of.entropy), "outside": _number(of.outside)}
-        print(json.dumps({"layer": of.layer} | facts | shares))
+        entropy, outside = _numbers((of.entropy, of.outside))
+        print(json.dumps({"layer": of.layer} | facts | {"entropy": entropy, "outside": outside}))
+
+
+def _row(of: KANLayer, edge: Edge) -> dict[str, Any]:
+    magnitude, share = _numbers((edge.magnitude, edge.share))
+    row = {"layer": of.layer, "input": edge.input, "output": edge.output, "magnitude": magnitude, "share": share}
+    return row if edge.formula is None else row | {"r2": _numbers([edge.formula.r2])[0], "formula": edge.said}
+
+
+def _room(trace: KANTrace, height: int, width: int) -> int:
+    """Rows a layer has for its curves and its map, if all are to fit on a screen."""
+    others = len(_headline(trace.layers[0], width)) + 6  # what curves mean, blank lines, heading and axis of the map
+    return (height - 3) // len(trace.layers) - others  # without the title and the prompt
+
+
+def _panel_rows(symbolic: bool) -> int:
+    return CURVE_ROWS + 3 + symbolic
 
 
 def _headline(of: KANLayer, width: int) -> list[Text]:
     """The layer in numbers."""
     outputs, inputs = of.magnitudes.shape
     size = Text(f"{inputs} inputs x {outputs} outputs", "dim")
+    share = f" ({percent(of.half / of.count, 0)})" if width >= WIDE else ""
     facts = [
-        f"half of the magnitude in {of.half:,} of {of.count:,} edges ({percent(of.half / of.count, 0)})",
-        f"entropy {of.entropy:.2f} of the most",
-        f"{of.pruned:,} pruned",
+        f"half of the magnitude in {of.half:,} of {of.count:,} edges{share}",
+        f"entropy {percent(of.entropy, 0)} of its most",
+        f"{of.pruned or 'none'} pruned",
         f"{percent(of.outside)} of x beyond the grid",
     ]
-    return heading(f"Layer {of.layer}", size, width) + [Text(line) for line in wrap("; ".join(facts), width)]
+    return heading(f"Layer {of.layer}", size, width) + [Text(line) for line in _joined(facts, width)]
+
+
+def _joined(facts: list[str], width: int) -> list[str]:
+    """As many facts a line as fit."""
+    lines = [facts[0]]
+    for fact in facts[1:]:
+        if len(lines[-1]) + 2 + len(fact) <= width:
+            lines[-1] += f"; {fact}"
+        else:
+            lines.append(fact)
+    return [part for line in lines for part in wrap(line, width)]
 
 
 def _across(width: int, symbolic: bool) -> int:
@@ -94,8 +118,8 @@ def _curves(of: KANLayer, edges: list[Edge], width: int, coloured: bool) -> list
     across = _across(width, symbolic)
     columns = (width + GAP) // across - GAP
     low, high = min(0.0, *(float(e.phi.min()) for e in edges)), max(0.0, *(float(e.phi.max()) for e in edges))
-    said = f"phi {three_digits(low)} to {three_digits(high)}, x below with how often it is where"
-    lines = [Text(said if len(said) <= width else said.partition(",")[0], "dim")]
+    said = f"phi {three_digits(low)} to {three_digits(high)}; below each curve where its x lies"
+    lines = [Text(said if len(said) <= width else said.partition(";")[0], "dim")]
     for start in range(0, len(edges), across):
         panels = [_panel(of, edge, columns, (low, high), coloured) for edge in edges[start : start + across]]
         lines += [Text(" " * GAP).join(row) for row in zip(*panels, strict=True)]
@@ -105,12 +129,11 @@ def _curves(of: KANLayer, edges: list[Edge], width: int, coloured: bool) -> list
 def _panel(of: KANLayer, edge: Edge, columns: int, ends: tuple[float, float], coloured: bool) -> list[Text]:
     """The edge's name, its formula, its curve, where x is, and the ends of x; all of ``columns`` columns."""
     name, share = f"x{edge.input} → y{edge.output}", percent(edge.share)
-    lines = [Text.assemble((name, "bold"), share.rjust(columns - len(name)))]
+    r2 = "" if edge.formula is None else f"R2 {edge.formula.r2:.3f}  "
+    lines = [Text.assemble((name, "bold"), (r2.rjust(columns - len(name + share)), "dim"), share)]
     if edge.formula is not None:
-        r2 = f" R2 {edge.formula.r2:.2f}"
-        words = Text(_formula(edge))
-        words.truncate(columns - len(r2), overflow="ellipsis", pad=True)
-        lines.append(words.append(r2, "dim"))
+        lines.append(Text(edge.said))
+        lines[-1].truncate(columns, overflow="ellipsis", pad=True)
     inside = np.searchsorted(edge.x, edge.middle) * columns // len(edge.x)
     for row in braille(_dots(edge, columns, ends)):
         text = Text(row, "dim")
@@ -135,15 +158,15 @@ def _dots(edge: Edge, columns: int, ends: tuple[float, float]) -> NDArray[np.boo
     return dots
 
 
-def _map(of: KANLayer, width: int, coloured: bool) -> list[Text]:
+def _map(of: KANLayer, rows: int, width: int, coloured: bool) -> list[Text]:
     """All magnitudes, outputs down and inputs across; of neighbours that share a cell the greatest."""
     outputs, inputs = of.magnitudes.shape
     room = width - GUTTER
-    cells = of.heat_map(MAP_ROWS, 2 * room)
+    cells = of.heat_map(rows, 2 * room)
     scale = Scale(0, float(np.percentile(cells, 99)) or 1.0)
     legend = Text.assemble("0 ", ramp_cells(coloured, ramp=LEVEL), f" {three_digits(scale.high)}")
     joined = cells.shape != of.magnitudes.shape
-    name = "Mean |phi| of every edge" + (", the greatest of neighbours" if joined and width >= 60 else "")
+    name = "Mean |phi| of every edge" + (", the greatest of neighbours" if joined and width >= WIDE else "")
     lines = heading(name, legend, width)
     count = cells.shape[1]
     halves = 2 * room // count * count  # so that all are as wide
@@ -160,14 +183,5 @@ def _map(of: KANLayer, width: int, coloured: bool) -> list[Text]:
     return lines + axis(at, [f"x{int(tick)}" for tick in ticks], GUTTER, columns, width)
 
 
-def _formula(edge: Edge) -> str:
-    """The formula of x, with what is added."""
-    assert edge.formula is not None
-    text, d = edge.formula.text("x", 2), f"{edge.formula.d:+.2g}"
-    if edge.formula.function == "constant" or float(d) == 0:
-        return text
-    return f"{text} {d[0]} {d[1:]}"
-
-
-def _number(value: Any) -> float:
-    return float(f"{float(value):.6g}")
+def _numbers(values: Iterable[Any]) -> list[float]:
+    return [float(f"{float(value):.6g}") for value in values]

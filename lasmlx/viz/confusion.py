@@ -22,13 +22,13 @@ class Mistake(NamedTuple):
 
     true: str
     said: str
-    count: int
+    times: int
     of: int  # how many there are of the true class
 
     @property
     def share(self) -> float:
         """Of the true class."""
-        return self.count / self.of
+        return self.times / self.of
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +134,17 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
 
 def short_names(names: Sequence[str], width: int) -> list[str]:
-    """Names of at most ``width`` characters, all different: their heads, else head and tail; else their numbers."""
-    heads = [name if len(name) <= width else name[: max(width - 1, 1)] + CUT * (width > 1) for name in names]
-    tail = (width - 1) // 2
-    ends = [name if len(name) <= width else name[: width - 1 - tail] + CUT + name[len(name) - tail :] for name in names]
-    for cut in (heads, ends):
-        if len(set(cut)) == len(set(names)):
+    """Names of at most ``width`` characters, all different.
+
+    They are cut to their heads, those that begin alike to head and tail; where that does not do, they are numbers.
+    """
+    heads = [name[:width] for name in names]
+    for tail in ((width - 1) // 2, width - 1):
+        cut = []
+        for name, head in zip(names, heads, strict=True):
+            fits = len(name) <= width or heads.count(head) == 1
+            cut.append(head if fits else head[: width - 1 - tail] + CUT + name[len(name) - tail :])
+        if len(set(cut)) == len(cut):
             return cut
     return [str(i) for i in range(len(names))]
 

@@ -16,6 +16,7 @@ COUNTED = 24  # classes whose counts there is room for
 NAMED = 64  # classes whose names there is room for
 LONGEST = 14  # letters of a name
 TALLEST = 6.2  # inches, of the matrix
+HEAD, ASIDE = 0.18, 0.4  # above the matrix, inches; right of it, shares of its width, for what follows
 STATS = ("recall", "precision", "F1", "of")
 
 
@@ -29,15 +30,18 @@ def confusion_figure(of: Confusion, title: str = "") -> Any:
         ValueError: matplotlib is missing.
     """
     n = len(of.classes)
+    height = min(max(0.26 * n, 1.4), TALLEST)
     with matplotlib().rc_context(RC):
-        figure, (axes,) = page([min(max(0.26 * n, 1.4), TALLEST)], title)
+        figure, (axes,) = page([height + HEAD], title)
         axes.imshow(colour(of.shares, PAPER), aspect="auto", interpolation="nearest", extent=(0, n, n, 0))
         if n <= COUNTED:
             _counts(axes, of)
         _names(axes, of)
-        _beside(axes, of)
-        axes.set_title("True classes down, what was said across", y=1, pad=8)
-        bar(figure, axes, "0", "100 % of a row", PAPER)
+        _beside(axes, of, -0.25 * n * HEAD / height)
+        axes.set(xlim=(-0.02 * n, (1 + ASIDE) * n), ylim=(n * 1.01, -n * HEAD / height))
+        axes.plot([0, n, n, 0, 0], [0, 0, n, n, 0], color="#cccccc", lw=0.6)
+        axes.set_title("True classes down, what was said across; colour: share of the row", y=1)
+        bar(figure, axes, "0", "100 %", PAPER)
     return figure
 
 
@@ -64,17 +68,16 @@ def _names(axes: Any, of: Confusion) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _beside(axes: Any, of: Confusion) -> None:
-    """Columns of numbers right of the matrix, in units of its width."""
+def _beside(axes: Any, of: Confusion, head: float) -> None:
+    """Columns of numbers right of the matrix, their names at ``head``."""
     n = len(of.classes)
     size, step = min(7, 280 / n), -(-n // NAMED)
     columns = (of.recall, of.precision, of.f1, of.occurrences)
-    right = 1.0
-    for name, values in zip(STATS, columns, strict=True):
-        right += 0.095
-        axes.text(right, 1.0, name, transform=axes.transAxes, ha="right", va="bottom", fontsize=7, color="#555555")
+    for k, (name, values) in enumerate(zip(STATS, columns, strict=True), 1):
+        right = n * (1 + ASIDE * k / len(STATS))
+        axes.text(right, head, name, ha="right", va="bottom", fontsize=7, color="#555555")
         for i in range(0, n, step):
-            axes.text(right * n, i + 0.5, _said(name, float(values[i])), ha="right", va="center", fontsize=size)
+            axes.text(right, i + 0.5, _said(name, float(values[i])), ha="right", va="center", fontsize=size)
 
 
 def _said(name: str, value: float) -> str:

@@ -35,6 +35,14 @@ class Edge(NamedTuple):
     knots: Floats  # (grid + 1,), ascending: beyond the ends the spline fades
     formula: EdgeFormula | None  # the function that fits best, where that was asked for
 
+    @property
+    def said(self) -> str:
+        """The formula of x, with what is added; empty without one."""
+        if self.formula is None:
+            return ""
+        text, d = self.formula.text("x", 2), f"{self.formula.d:+.2g}"
+        return text if self.formula.function == "constant" or float(d) == 0 else f"{text} {d[0]} {d[1:]}"
+
 
 @dataclass(frozen=True, eq=False)
 class KANLayer:
@@ -48,7 +56,8 @@ class KANLayer:
     @cached_property
     def shares(self) -> NDArray[np.float64]:
         """The magnitudes as shares of their sum, (outputs, inputs)."""
-        return self.magnitudes / max(float(self.magnitudes.sum(dtype=np.float64)), 1e-30)
+        sizes = self.magnitudes.astype(np.float64)
+        return sizes / max(sizes.sum(), 1e-30)
 
     @property
     def count(self) -> int:
@@ -68,7 +77,7 @@ class KANLayer:
 
     @property
     def entropy(self) -> float:
-        """``-sum p log p`` of the shares over ``log`` of how many edges there are: 0 if one does it all, 1 if all alike.
+        """``-sum p log p / log count`` of the shares p: 0 if one edge does it all, 1 if all do as much.
 
         Source: Liu et al. 2024, KAN: Kolmogorov-Arnold networks, eq. 2.19, here as a share of the most it can be.
         """
@@ -184,9 +193,7 @@ def expect_splines(model: Any) -> None:
     if not hasattr(model, "kans"):
         raise ValueError(f"a model of type {kind} has no splines to look at; mamba-kan models have.")
     if not model.kans:
-        raise ValueError(
-            f"this {kind} is the twin with an MLP, kan = mlp, and has no splines; with kan = spline it has."
-        )
+        raise ValueError(f"this {kind} has kan = mlp and so no splines to look at; trained with kan = spline it has.")
 
 
 def _layer(i: int, kan: KANLinear, x: Floats) -> KANLayer:

@@ -56,12 +56,10 @@ def _layer(figure: Any, part: Any, of: KANLayer, edges: list[Edge], heights: lis
     words = f"Layer {of.layer}: half of the magnitude in {of.half:,} of {of.count:,} edges"
     pruned = f", {of.pruned:,} pruned" if of.pruned else ""
     part.suptitle(f"{words}{pruned}; {percent(of.outside)} of x beyond the grid", x=0.01, ha="left", fontweight="bold")
-    low, high = (
-        (float(v) for v in (min(e.phi.min() for e in edges), max(e.phi.max() for e in edges))) if edges else (0, 0)
-    )
+    ends = min([0.0, *(float(e.phi.min()) for e in edges)]), max([0.0, *(float(e.phi.max()) for e in edges)])
     for at, edge in enumerate(edges):
         axes = part.add_subplot(grid[divmod(at, ACROSS)])
-        _curve(axes, edge, of.x[:, edge.input], (min(low, 0), max(high, 0)))
+        _curve(axes, edge, of.x[:, edge.input], ends)
         if at % ACROSS:
             axes.set_yticklabels([])
     _map(figure, part.add_subplot(grid[-1, :]), of)
@@ -80,8 +78,9 @@ def _curve(axes: Any, edge: Edge, x: Any, ends: tuple[float, float]) -> None:
     knots = edge.knots[(edge.knots >= edge.x[0]) & (edge.knots <= edge.x[-1])]
     axes.vlines(knots, floor, floor + 0.07 * span, color=BOUND, lw=0.7)
     if edge.formula is not None:
-        said = edge.formula.text("x", 2)
-        axes.text(0, 1.01, f"{said}, R2 {edge.formula.r2:.3f}", transform=axes.transAxes, fontsize=5.5, va="bottom")
+        axes.text(
+            0, 1.01, f"{edge.said}, R2 {edge.formula.r2:.3f}", transform=axes.transAxes, fontsize=5.5, va="bottom"
+        )
     axes.set(xlim=(edge.x[0], edge.x[-1]), ylim=(floor, ends[1] + 0.06 * span))
     axes.set_xticks([edge.x[0], edge.x[-1]], [three_digits(v) for v in (edge.x[0], edge.x[-1])], fontsize=6)
     axes.set_yticks([ends[0], 0, ends[1]], [three_digits(v) for v in (ends[0], 0, ends[1])], fontsize=6)
