@@ -32,7 +32,8 @@ class Judged(NamedTuple):
     """The test set as a model sees it, and what to call it."""
 
     confusion: Confusion
-    label: str
+    kind: str  # of model
+    data: str
 
 
 class Layout(NamedTuple):
@@ -74,7 +75,7 @@ def judge(model: Any, folder: Path, spec: str | None) -> Judged:
     _expect_classes(folder, data)
     counts = np.array(evaluate_sequences(model, data).confusion, np.int64)
     classes = tuple(readable(str(name).encode()) for name in data.classes)
-    return Judged(Confusion(classes, counts), f"{kind} on the test set of {data.name}")
+    return Judged(Confusion(classes, counts), kind, data.name)
 
 
 def title(judged: Judged, name: str) -> str:
@@ -82,7 +83,8 @@ def title(judged: Judged, name: str) -> str:
     of = judged.confusion
     low, high = (f"{100 * end:.1f}" for end in of.interval)
     score = f"{percent(of.accuracy)} of {of.total:,} right (95 % interval {low} to {high} %)"
-    return f"{name}: {judged.label}; {score}, balanced {percent(of.balanced_accuracy)}, macro F1 {of.macro_f1:.2f}"
+    where = f"{judged.kind} on the test set of {judged.data}"
+    return f"{name}: {where}; {score}, balanced {percent(of.balanced_accuracy)}, macro F1 {of.macro_f1:.2f}"
 
 
 def as_json(judged: Judged, name: str) -> str:
@@ -94,7 +96,7 @@ def as_json(judged: Judged, name: str) -> str:
         for i in range(len(of.classes))
     ]
     found = {"accuracy": of.accuracy, "balanced_accuracy": of.balanced_accuracy, "macro_f1": of.macro_f1}
-    said = {"run": name, "data": judged.label, "sequences": of.total, "interval": [_number(v) for v in of.interval]}
+    said = {"run": name, "data": judged.data, "sequences": of.total, "interval": [_number(v) for v in of.interval]}
     rest = {"classes": each, "counts": of.counts.tolist(), "mistakes": [m._asdict() for m in of.worst(MISTAKES)]}
     return json.dumps(said | {key: _number(v) for key, v in found.items()} | rest)
 
@@ -220,8 +222,8 @@ def _expect_classes(folder: Path, data: SequenceData) -> None:
     path = folder / STATE_FILE
     classes = json.loads(path.read_text()).get("classes") if path.is_file() else None
     if classes and tuple(map(str, classes)) != tuple(map(str, data.classes)):
-        theirs, own = (", ".join(map(str, names[:6])) for names in (data.classes, classes))
-        raise ValueError(f"the classes of {data.name} are {theirs}; the model tells {own} apart: name data of those.")
+        theirs, own = (", ".join([*map(str, names[:5]), "..."][: len(names)]) for names in (data.classes, classes))
+        raise ValueError(f"the classes of {data.name} are {theirs}; those of the model {own}: name data of the same.")
 
 
 def _percent(share: float) -> str:

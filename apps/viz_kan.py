@@ -128,7 +128,7 @@ def _curves(of: KANLayer, edges: list[Edge], width: int, coloured: bool) -> list
 
 def _panel(of: KANLayer, edge: Edge, columns: int, ends: tuple[float, float], coloured: bool) -> list[Text]:
     """The edge's name, its formula, its curve, where x is, and the ends of x; all of ``columns`` columns."""
-    name, share = f"x{edge.input} → y{edge.output}", percent(edge.share)
+    name, share = edge.name, edge.said_share
     r2 = "" if edge.formula is None else f"R2 {edge.formula.r2:.3f}  "
     lines = [Text.assemble((name, "bold"), (r2.rjust(columns - len(name + share)), "dim"), share)]
     if edge.formula is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lasmlx.layers import KANLinear
 from lasmlx.layers.symbolic import EdgeFormula
+from lasmlx.viz.scale import percent
 from lasmlx.viz.trace import Floats
 
 POINTS = 128  # of a curve
@@ -36,12 +37,24 @@ class Edge(NamedTuple):
     formula: EdgeFormula | None  # the function that fits best, where that was asked for
 
     @property
+    def name(self) -> str:
+        """``x3 → y17``."""
+        return f"x{self.input} → y{self.output}"
+
+    @property
+    def said_share(self) -> str:
+        """The share for people, with two digits at least."""
+        return percent(self.share, 1 if self.share >= 0.01 else 2)
+
+    @property
     def said(self) -> str:
-        """The formula of x, with what is added; empty without one."""
+        """The formula of x in two digits, with what is added; empty without one."""
         if self.formula is None:
             return ""
-        text, d = self.formula.text("x", 2), f"{self.formula.d:+.2g}"
-        return text if self.formula.function == "constant" or float(d) == 0 else f"{text} {d[0]} {d[1:]}"
+        text, d = self.formula.text("x", 2), self.formula.d
+        if self.formula.function == "constant" or abs(d) < 0.005 * float(np.abs(self.phi).max()):
+            return text
+        return f"{text} {'+-'[d < 0]} {abs(d):.2g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +86,7 @@ class KANLayer:
     def half(self) -> int:
         """How few edges together make half of the sum of magnitudes."""
         sums = np.cumsum(np.sort(self.shares, axis=None)[::-1])
-        return int(np.searchsorted(sums, 0.5 - 1e-9)) + 1
+        return int(np.searchsorted(sums, 0.5 - 1e-9)) + 1 if sums[-1] else 0
 
     @property
     def entropy(self) -> float:
@@ -82,7 +95,7 @@ class KANLayer:
         Source: Liu et al. 2024, KAN: Kolmogorov-Arnold networks, eq. 2.19, here as a share of the most it can be.
         """
         p = self.shares[self.shares > 0]
-        return float(-(p * np.log(p)).sum() / math.log(self.count)) if self.count > 1 else 0.0
+        return float((p * np.log(1 / p)).sum() / math.log(self.count)) if self.count > 1 else 0.0
 
     @cached_property
     def ends(self) -> NDArray[np.float64]:

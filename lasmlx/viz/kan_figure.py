@@ -32,6 +32,7 @@ def kan_figure(trace: KANTrace, title: str = "", *, edges: int = EDGES, symbolic
     Raises:
         ValueError: matplotlib is missing.
     """
+    package = matplotlib()
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -40,7 +41,7 @@ def kan_figure(trace: KANTrace, title: str = "", *, edges: int = EDGES, symbolic
     curve = CURVE + 0.15 * symbolic
     heights = [0.35 + curve * count + MAP for count in rows]
     lines = wrap(title, 115)
-    with matplotlib().rc_context(RC):
+    with package.rc_context(RC):
         layout: Any = ConstrainedLayoutEngine(hspace=0.02, wspace=0.02)
         figure = Figure(figsize=(WIDTH, sum(heights) + 0.2 * len(lines)), dpi=200, layout=layout)
         if lines:
@@ -84,8 +85,7 @@ def _curve(axes: Any, edge: Edge, x: Any, ends: tuple[float, float]) -> None:
     axes.set(xlim=(edge.x[0], edge.x[-1]), ylim=(floor, ends[1] + 0.06 * span))
     axes.set_xticks([edge.x[0], edge.x[-1]], [three_digits(v) for v in (edge.x[0], edge.x[-1])], fontsize=6)
     axes.set_yticks([ends[0], 0, ends[1]], [three_digits(v) for v in (ends[0], 0, ends[1])], fontsize=6)
-    name = f"x{edge.input} → y{edge.output}  {percent(edge.share)}"
-    axes.set_title(name, fontsize=7, fontweight="normal", pad=9 if edge.formula else 3)
+    axes.set_title(f"{edge.name}  {edge.said_share}", fontsize=7, fontweight="normal", pad=9 if edge.formula else 3)
 
 
 def _map(figure: Any, axes: Any, of: KANLayer) -> None:
