@@ -33,8 +33,6 @@ app = typer.Typer(
     help="See what a model feels: its time steps, time constants, synapses and spikes; and what it has learnt.",
     no_args_is_help=True,
 )
-app.command()(kan)
-app.command()(confusion)
 
 
 @app.callback()
@@ -245,6 +243,10 @@ def wiring(
 
     made = viz_wiring.make_wiring(kind, inputs, units, outputs, sparsity, seed)  # type: ignore[arg-type]
     viz_wiring.show(stdout(), made, f"{kind}: {inputs} inputs, {units} neurons, {outputs} outputs, seed {seed}")
+
+
+app.command()(kan)
+app.command()(confusion)
 
 
 def _hand_over(

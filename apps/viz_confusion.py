@@ -107,7 +107,8 @@ def show(console: Console, of: Confusion, title: str) -> None:
     coloured = console.color_system is not None and not console.no_color
     legend = Text.assemble("0 ", ramp_cells(coloured, ramp=LEVEL), " 100 % of a row")
     at = layout(of, width)
-    said = heading("True classes down, said across", legend if coloured or not at.counted else Text(), width)
+    name, legible = "True classes down, said across", coloured or not at.counted
+    said = heading(name, legend, width) if legible else [Text(name, "bold")]
     matrix = said + _matrix(of, at, width, coloured)
     put(console, title, (matrix, _mistakes(of, width)))
 
