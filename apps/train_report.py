@@ -226,10 +226,14 @@ def closing(record: EndRecord, session: TrainingSession) -> str:
 
 
 def _following(record: EndRecord, session: TrainingSession) -> str:
+    if getattr(session.model, "kans", None):
+        return f"viz kan --run {record.path}"
     if isinstance(session.data, Corpus):
         return f"stream --run {record.path} --baud 9600"
     if hasattr(session.model, "activity"):
         return f"viz spikes --run {record.path}"
+    if session.data.classes:
+        return f"viz confusion --run {record.path}"
     return f"viz tau --run {record.path}" if hasattr(session.model, "trace") else f"eval {record.path}"
 
 

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lasmlx.apps.viz_learnt import confusion, kan
+from lasmlx.apps.viz_options import (
+    Count,
+    Data,
+    Force,
+    Generate,
+    PlasticRun,
+    ReadFrom,
+    Save,
+    Screenshot,
+    Sequence,
+    Target,
+    Text,
+    TokenLines,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,61 +30,9 @@ if TYPE_CHECKING:
     from lasmlx.viz import DtTrace, HebbTrace, LayerTrace, SpikesTrace, StepsTrace, TauTrace, TokenTrace
 
 app = typer.Typer(
-    help="See what a model feels: its time steps, time constants, synapses and spikes.", no_args_is_help=True
+    help="See what a model feels: its time steps, time constants, synapses and spikes; and what it has learnt.",
+    no_args_is_help=True,
 )
-
-
-PlasticRun = Annotated[
-    Path | None, typer.Option(help="A run or model folder of a plastic-lm; by default the newest run.")
-]
-Text = Annotated[str | None, typer.Option(help="What to read.")]
-Data = Annotated[
-    str | None, typer.Option(help="Read the head of its held-out part: gps, moby-dick, val, a file, a folder, or - .")
-]
-ReadFrom = Annotated[
-    str | None,
-    typer.Option(
-        help="What to read from: gps, moby-dick, val, a file or a folder; for a model of sequences ucr:NAME or "
-        "FILE.npz. By default what it was trained on."
-    ),
-]
-Sequence = Annotated[
-    int | None, typer.Option(metavar="I", help="Which of the test sequences, from 0; by default the first.")
-]
-Generate = Annotated[int | None, typer.Option(metavar="N", help="Read N bytes that the model makes.")]
-Count = Annotated[
-    int | None, typer.Option("--bytes", metavar="N", help="How many bytes of the data; by default what fits.")
-]
-Save = Annotated[Path | None, typer.Option(help="Write a figure instead: FILE.png or FILE.svg.")]
-Force = Annotated[bool, typer.Option("--force", help="Let --save overwrite its file.")]
-TokenLines = Annotated[bool, typer.Option("--json", help="JSON lines: one a token, then a summary.")]
-Screenshot = Annotated[Path | None, typer.Option(hidden=True, help="The terminal's picture, FILE.svg.")]
-
-
-class Target(NamedTuple):
-    """Where a trace goes."""
-
-    save: Path | None
-    force: bool
-    json: bool
-    screenshot: Path | None
-
-    def console(self) -> Console:
-        """The terminal; first a look whether a figure may be written."""
-        from lasmlx.apps import viz_screenshot
-        from lasmlx.apps.terminal import stdout
-        from lasmlx.viz import check_target
-
-        if self.save is not None:
-            check_target(self.save, overwrite=self.force)
-        return viz_screenshot.console() if self.screenshot else stdout()
-
-    def fitting_bytes(self, console: Console) -> int:
-        """As many as the pictures have room for."""
-        from lasmlx.apps import viz_dt
-
-        on_screen = console.is_terminal and self.save is None
-        return viz_dt.fitting_bytes(console.width) if on_screen else viz_dt.FITS_A_PAGE
 
 
 @app.callback()
@@ -279,6 +243,10 @@ def wiring(
 
     made = viz_wiring.make_wiring(kind, inputs, units, outputs, sparsity, seed)  # type: ignore[arg-type]
     viz_wiring.show(stdout(), made, f"{kind}: {inputs} inputs, {units} neurons, {outputs} outputs, seed {seed}")
+
+
+app.command()(kan)
+app.command()(confusion)
 
 
 def _hand_over(

@@ -36,6 +36,9 @@ SHADES = " ░▒▓█"
 MOST_ROWS = 60
 BAR, MARK = "rgb(70,140,230)", "rgb(205,105,50)"
 AT_BOUND = "╋"
+BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])  # of a braille character, row by column
+BLANK = 0x2800
+DOTS = BITS.shape  # a character has so many down and across
 
 
 def heading(title: str, legend: Text, width: int) -> list[Text]:
@@ -165,6 +168,21 @@ def amount_legend(scale: Scale, coloured: bool, ramp: Ramp) -> Text:
 def ramp_cells(coloured: bool, bars: bool = False, ramp: Ramp = SPEED) -> Text:
     """From 0 to 1 in whatever stands for it."""
     return _halves(np.linspace(0, 1, LEVELS), ramp) if coloured else Text(BARS[1:] if bars else SHADES)
+
+
+def on(share: float, ramp: Ramp = SPEED) -> Style:
+    """Black or white on the colour of a share."""
+    return _on(_levels(np.array([share]), LEVELS)[0], ramp)
+
+
+def braille(dots: NDArray[np.bool_]) -> list[str]:
+    """(rows, columns) as characters of four rows and two columns."""
+    down, across = DOTS
+    rows = -(-dots.shape[0] // down)
+    whole = np.pad(dots, ((0, rows * down - dots.shape[0]), (0, -dots.shape[1] % across)))
+    cells = whole.reshape(rows, down, -1, across)
+    codes = BLANK + np.einsum("rdca,da->rc", cells, BITS)
+    return ["".join(chr(code) if code > BLANK else " " for code in row) for row in codes.tolist()]
 
 
 def _exact(signs: list[str]) -> list[str]:

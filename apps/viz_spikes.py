@@ -9,7 +9,7 @@ import numpy as np
 from rich.text import Text
 
 from lasmlx.apps.plots import as_text, new_figure
-from lasmlx.apps.viz_cells import BAR, MARK, amount_legend, coloured_bytes, heading, heat_row, ramp_cells
+from lasmlx.apps.viz_cells import BAR, DOTS, MARK, amount_legend, braille, coloured_bytes, heading, heat_row, ramp_cells
 from lasmlx.apps.viz_dt import GUTTER, NARROWEST, put
 from lasmlx.apps.viz_hebb import LINES
 from lasmlx.apps.viz_tau import channels
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 FEWEST_TEXT, MOST_CHANNELS = 2, 6  # rows
 FEWEST_RASTER, FEWEST_RATES, MOST_RATES = 3, 4, 8  # rows of a layer's raster, and of the curves
-BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])  # of a braille character, row by column
-BLANK = 0x2800
-DOTS = BITS.shape  # a character has so many down and across
 WIDE = 76  # columns from which there is room for whole sentences
 FEWEST_BAR, MOST_BAR = 12, 60  # columns
 
@@ -79,7 +76,7 @@ def _raster(trace: SpikesTrace, rows: int, width: int, coloured: bool) -> list[T
     for i, of in enumerate(trace.summary()):
         mark = Text("━ " if len(trace.layers) > 1 else "", _line_colour(i)) if coloured else Text()
         lines.append(Text.assemble(mark, _words(of, trace.tick, width - mark.cell_len)))
-        dots = _braille(_columns(raster.spikes[i], raster.edges, DOTS[1] * (width - GUTTER)))
+        dots = braille(_columns(raster.spikes[i], raster.edges, DOTS[1] * (width - GUTTER)))
         names = [""] * len(dots)
         names[-1], names[0] = (percent(float(raster.rates[i, at]), 0) for at in (-1, 0))
         for name, row in zip(names, dots, strict=True):
@@ -183,16 +180,6 @@ def _columns(values: NDArray[Any], edges: NDArray[Any], count: int) -> NDArray[A
     at = np.searchsorted(edges, (np.arange(count) + 0.5) * edges[-1] / count, "right") - 1
     found: NDArray[Any] = values[..., at]
     return found
-
-
-def _braille(dots: NDArray[np.bool_]) -> list[str]:
-    """(rows, columns) as characters of four rows and two columns."""
-    down, across = DOTS
-    rows = -(-dots.shape[0] // down)
-    whole = np.pad(dots, ((0, rows * down - dots.shape[0]), (0, -dots.shape[1] % across)))
-    cells = whole.reshape(rows, down, -1, across)
-    codes = BLANK + np.einsum("rdca,da->rc", cells, BITS)
-    return ["".join(chr(code) if code > BLANK else " " for code in row) for row in codes.tolist()]
 
 
 def _line_colour(i: int) -> str:

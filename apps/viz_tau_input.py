@@ -95,16 +95,21 @@ def find_example(model: Any, folder: Path, spec: str | None, index: int | None) 
     Raises:
         ValueError: there is none, or the model reads other vectors.
     """
-    data, index = _sequences(folder, spec), index or 0
+    data, index = find_sequences(folder, spec), index or 0
     test = data.test
-    if data.channels != model.config.inputs:
-        raise ValueError(
-            f"the sequences of {data.name} have {data.channels} channels, this model reads {model.config.inputs}."
-        )
+    expect_channels(model, data)
     if not 0 <= index < len(test):
         raise ValueError(f"--sequence is {index}, expected 0 to {len(test) - 1}: {data.name} has {len(test)} to test.")
     t = int(test.lengths[index])
     return Example(data, index, test.x[index, :t], test.dt[index, :t])
+
+
+def expect_channels(model: Any, data: SequenceData) -> None:
+    """Raise ``ValueError`` where the model reads other vectors."""
+    if data.channels != model.config.inputs:
+        raise ValueError(
+            f"the sequences of {data.name} have {data.channels} channels, this model reads {model.config.inputs}."
+        )
 
 
 def said(example: Example, folder: Path, answer: NDArray[np.float32]) -> tuple[str, dict[str, Any]]:
@@ -114,7 +119,12 @@ def said(example: Example, folder: Path, answer: NDArray[np.float32]) -> tuple[s
     return f"test sequence {index} of {data.name}: {words}", {"sequence": index, **facts}
 
 
-def _sequences(folder: Path, spec: str | None) -> SequenceData:
+def find_sequences(folder: Path, spec: str | None) -> SequenceData:
+    """The sequences of ``spec``, by default those that the model was trained on.
+
+    Raises:
+        ValueError: they are none, or the folder does not say what they were.
+    """
     from lasmlx.apps.runs import trained_on
     from lasmlx.data import DataError, load_sequences, names_sequences
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from lasmlx.layers.symbolic import EdgeFormula, Exact, Formula, fit_edges
+from lasmlx.layers.symbolic import POINTS, EdgeFormula, Exact, Formula, fit_edges
 from lasmlx.ops import bspline_basis, bspline_linear
 from lasmlx.ops.bspline import HIGHEST_DEGREE
 
@@ -53,6 +54,11 @@ class KANLinear(nn.Module):
     def grid(self) -> int:
         """Intervals between the ends."""
         return int(self.C.shape[1]) - self._degree
+
+    @property
+    def degree(self) -> int:
+        """Of the splines: so many knots lie beyond each end of the grid."""
+        return self._degree
 
     def __call__(self, x: mx.array) -> mx.array:
         """(..., inputs) to (..., outputs), in the dtype of x."""
@@ -132,10 +138,18 @@ class KANLinear(nn.Module):
         new._regrid(grid, x, margin, mix)
         return new
 
-    def symbolic(self, x: mx.array | None = None) -> list[EdgeFormula]:
-        """For every edge the function that fits best over x (..., inputs), or over the grid; see :func:`fit_edges`."""
+    def symbolic(self, x: mx.array | None = None, edges: Sequence[tuple[int, int]] | None = None) -> list[EdgeFormula]:
+        """For every edge the function that fits best over x (..., inputs), or over the grid; see :func:`fit_edges`.
+
+        Args:
+            edges: inputs and outputs of those to fit alone, in this order.
+        """
         x = self.samples() if x is None else x.reshape(-1, x.shape[-1])
+        if edges is not None:
+            x = x[:: -(-len(x) // POINTS)]  # as many as a fit looks at
         points, values = _exact(x), _exact(self.edges(x))
+        if edges is not None:
+            return [replace(fit_edges(points[:, i], values[:, j, i, None], i)[0], output=j) for i, j in edges]
         each = [fit_edges(points[:, i], values[:, :, i], i) for i in range(points.shape[1])]
         return [edge for of_output in zip(*each, strict=True) for edge in of_output]
 

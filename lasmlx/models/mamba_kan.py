@@ -97,9 +97,13 @@ class MambaKANBlock(nn.Module):
         self, x: mx.array, state: MambaState | None = None, *, dt: Any = 1.0, mask: mx.array | None = None
     ) -> tuple[mx.array, MambaState]:
         """(b, t, d) and the state before it to (b, t, d) and the state after it."""
-        y, state = self.mixer(self.mixer_norm(x), state)
-        u = x + y
+        u, state = self.mixed(x, state)
         return u + self.kan(self.kan_norm(u)), state
+
+    def mixed(self, x: mx.array, state: MambaState | None = None) -> tuple[mx.array, MambaState]:
+        """u, (b, t, d), and the state after it."""
+        y, state = self.mixer(self.mixer_norm(x), state)
+        return x + y, state
 
 
 class _Regularised:
@@ -121,13 +125,36 @@ class _Regularised:
                 cost = cost + weight * mx.stack([getattr(kan, name)() for kan in self.kans]).sum()
         return y, state, cost
 
+    def _received(self, h: mx.array, **where: Any) -> list[mx.array]:
+        """What each layer of splines receives, if the liquid layer receives h (b, t, inputs)."""
+        liquid, *blocks = self.stack.cells
+        h, _ = liquid(h, **where)
+        received = []
+        for block in blocks:
+            u, _ = block.mixed(h)
+            received.append(block.kan_norm(u))
+            h = u + block.kan(received[-1])
+        return received if self.kans else []
+
 
 class TextMambaKAN(_Regularised, TextModel):
     """Bytes or tokens (b, t) to logits of the next (b, t, vocab)."""
 
+    def kan_inputs(self, x: mx.array) -> list[mx.array]:
+        """What each layer of splines receives while the model reads x from its initial state: (b, t, hidden) each."""
+        return self._received(self.embedding(x), dt=self._steps(x))
+
 
 class SequenceMambaKAN(_Regularised, SequenceModel):
     """Vectors (b, t, inputs) to what is known of the sequence after each of them, (b, t, outputs)."""
+
+    def kan_inputs(self, x: mx.array, *, dt: Any = 1.0, mask: mx.array | None = None) -> list[mx.array]:
+        """What each layer of splines receives while the model reads x from its initial state: (b, t, hidden) each.
+
+        Args:
+            dt, mask: as calling.
+        """
+        return self._received(self._scaled(x), dt=dt, mask=mask)
 
 
 class LiquidMambaKAN(nn.Module):

@@ -1,8 +1,12 @@
 """What to draw, as data: series, heat maps, histograms, colours. No terminal code."""
 
+from lasmlx.viz.confusion import Confusion, Mistake, short_names, wilson
+from lasmlx.viz.confusion_figure import confusion_figure
 from lasmlx.viz.dt import DtTrace, most_bytes, trace_dt
 from lasmlx.viz.figure import ages_figure, dt_figure, tau_figure
 from lasmlx.viz.hebb import HebbTrace, Synapse, expect_traces, trace_hebb
+from lasmlx.viz.kan import Edge, KANLayer, KANTrace, expect_splines, trace_kan
+from lasmlx.viz.kan_figure import kan_figure
 from lasmlx.viz.page import check_target, save_figure
 from lasmlx.viz.plastic_figure import hebb_figure, steps_figure
 from lasmlx.viz.scale import (
@@ -35,15 +39,20 @@ __all__ = [
     "MOST_BYTES",
     "SIGNED",
     "SPEED",
+    "Confusion",
     "DtTrace",
+    "Edge",
     "HardToken",
     "HeatMap",
     "HebbTrace",
     "Histogram",
+    "KANLayer",
+    "KANTrace",
     "LayerActivity",
     "LayerSummary",
     "LayerTrace",
     "LogScale",
+    "Mistake",
     "Quarter",
     "Raster",
     "Scale",
@@ -58,13 +67,16 @@ __all__ = [
     "byte_signs",
     "check_target",
     "colour",
+    "confusion_figure",
     "dt_figure",
     "even_ticks",
+    "expect_splines",
     "expect_steps",
     "expect_traces",
     "hardest_rows",
     "hebb_figure",
     "ink",
+    "kan_figure",
     "log_ticks",
     "luminance",
     "means_of_runs",
@@ -75,6 +87,7 @@ __all__ = [
     "percent",
     "readable",
     "save_figure",
+    "short_names",
     "spikes_figure",
     "steps_figure",
     "synapse_rows",
@@ -85,7 +98,9 @@ __all__ = [
     "time_unit",
     "trace_dt",
     "trace_hebb",
+    "trace_kan",
     "trace_spikes",
     "trace_steps",
     "trace_tau",
+    "wilson",
 ]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from lasmlx.apps import terminal
 from lasmlx.apps.viz import app
-from lasmlx.models import LASConfig, MambaConfig, make_model
+from lasmlx.models import LASConfig, MambaConfig, MambaKANConfig, make_model
 from lasmlx.models.lnn import LNNConfig
 from lasmlx.models.plastic_lm import PlasticLMConfig
 from lasmlx.models.spiking_mamba import SpikingMambaConfig
@@ -39,8 +39,8 @@ def las(run: Path) -> Callable[..., Result]:
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Console]:
     def show_on(width: int, **options: Any) -> Console:
-        given = {"color_system": "truecolor", "height": 45, "highlight": False} | options
-        console = Console(file=io.StringIO(), force_terminal=True, width=width, **given)
+        given = {"color_system": "truecolor", "height": 45, "highlight": False, "force_terminal": True} | options
+        console = Console(file=io.StringIO(), width=width, **given)
         monkeypatch.setattr(terminal, "stdout", lambda: console)
         return console
 
@@ -704,3 +704,168 @@ def test_odd_texts_of_spikes(spikes: Callable[..., Result], screen: Callable[...
         result = spikes("parallel", "--text", text)
         assert result.exit_code == 0, result.exception
         assert "\x00" not in printed(console)
+
+
+@pytest.fixture(scope="module")
+def judged_runs(tmp_path_factory: pytest.TempPathFactory, lnn_runs: Path) -> Path:
+    """Models of splines of bytes and of sequences, a twin, one that says values, and one of 60 classes."""
+    mx.random.seed(0)
+    folder = tmp_path_factory.mktemp("judged")
+    small: dict[str, Any] = {"hidden": 6, "n": 2}
+    make_model(MambaKANConfig(**small)).save(folder / "bytes")
+    for name, kind in (("splines", "spline"), ("twin", "mlp")):
+        make_model(MambaKANConfig(**small, inputs=3, outputs=2, kan=kind)).save(folder / name)
+        (folder / name / "train_state.json").write_text((lnn_runs / "3" / "train_state.json").read_text())
+    random = np.random.default_rng(0)
+    for name, y in (("values", random.normal(size=(60, 2))), ("many", np.array([f"word {i}" for i in range(60)]))):
+        parts = {f"x_{part}": random.normal(size=(60, 5, 2)) for part in ("train", "test")}
+        np.savez(folder / f"{name}.npz", **parts, y_train=y, y_test=y)
+        make_model(LNNConfig(inputs=2, outputs=2 if name == "values" else 60, hidden=4)).save(folder / name)
+        (folder / name / "train_state.json").write_text(json.dumps({"data": [str(folder / f"{name}.npz")]}))
+    return folder
+
+
+@pytest.fixture
+def learnt(judged_runs: Path) -> Callable[..., Result]:
+    return lambda command, run, *args: CliRunner().invoke(
+        app, [command, "--run", str(judged_runs / run), *map(str, args)]
+    )
+
+
+def test_kan_piped_and_as_json(learnt: Callable[..., Result]) -> None:
+    result = learnt("kan", "splines", "--edges", 3)
+    assert result.exit_code == 0, result.exception
+    head, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert head == ["layer", "input", "output", "magnitude", "share"] and [row[0] for row in rows] == list("000111")
+    *edges, first, second = map(json.loads, learnt("kan", "splines", "--edges", 3, "--json").stdout.splitlines())
+    assert [[str(edge[name]) for name in head] for edge in edges] == rows
+    assert len(edges[0]["x"]) == len(edges[0]["phi"]) and len(edges[0]["knots"]) == 6
+    assert (first["layer"], second["layer"], first["edges"], first["read"]) == (0, 1, 36, True)
+    symbolic = learnt("kan", "bytes", "--edges", 1, "--layer", 1, "--symbolic").stdout.splitlines()
+    assert symbolic[0].split("\t")[-2:] == ["r2", "formula"] and "x" in symbolic[1].split("\t")[-1]
+
+
+def test_confusion_as_json_is_the_evaluation(learnt: Callable[..., Result], judged_runs: Path) -> None:
+    from lasmlx.data import load_sequences
+    from lasmlx.models import load
+    from lasmlx.train import evaluate_sequences
+
+    said = json.loads(learnt("confusion", "many", "--json").stdout)
+    judged = evaluate_sequences(load(judged_runs / "many"), load_sequences(str(judged_runs / "many.npz")))
+    assert said["counts"] == [list(row) for row in judged.confusion] and said["accuracy"] == pytest.approx(judged.score)
+    assert said["classes"][1]["class"] == "word 1" and said["sequences"] == 60
+    assert said["interval"][0] <= said["accuracy"] <= said["interval"][1] and said["data"] == "many"
+
+
+def test_confusion_piped_is_a_page(learnt: Callable[..., Result], screen: Callable[..., Console]) -> None:
+    console = screen(80, color_system=None, force_terminal=False)
+    assert learnt("confusion", "splines").exit_code == 0
+    lines = printed(console).splitlines()
+    head, up = (next(line for line in lines if line.split()[:1] == [name]) for name in ("down", "up"))
+    assert "\x1b" not in printed(console) and head.split() == ["down", "up", "recall", "precision", "F1", "of"]
+    assert up.split()[-1] == "2"  # how many there are
+    assert sum("[" in line for line in lines) == 2  # the diagonal
+    assert any(" said to be " in line for line in lines) and "95 % interval" in " ".join(lines[:3])
+
+
+@pytest.mark.parametrize(("width", "options"), [(40, {}), (60, {"color_system": None}), (200, {"no_color": True})])
+@pytest.mark.parametrize(
+    ("command", "run", "most"), [("confusion", "splines", 15), ("confusion", "many", 80), ("kan", "bytes", 48)]
+)
+def test_pages_of_what_is_learnt_fit(
+    learnt: Callable[..., Result],
+    screen: Callable[..., Console],
+    command: str,
+    run: str,
+    most: int,
+    width: int,
+    options: dict[str, Any],
+) -> None:
+    from rich.cells import cell_len
+
+    console = screen(width, **options)
+    result = learnt(command, run)
+    assert result.exit_code == 0, result.exception
+    lines = plain(printed(console))
+    assert max(map(cell_len, lines)) <= width and len(lines) <= most
+    if command == "kan":
+        assert sum(line.startswith("Mean |phi|") for line in lines) == 2
+        names = sum(line.count("→") for line in lines)
+        assert names and sum(line.count("%") for line in lines if "→" in line) == names
+        assert [line.split()[1] for line in lines if line.startswith("Layer ")] == ["0", "1"]
+    else:
+        assert sum("recall" in line for line in lines) == 1
+        assert (
+            run != "many" or sum("wo" in line and line.count(" %") > 0 and "said" not in line for line in lines) == 60
+        )
+
+
+def test_the_symbolic_page_names_functions(learnt: Callable[..., Result], screen: Callable[..., Console]) -> None:
+    console = screen(80)
+    assert learnt("kan", "splines", "--symbolic", "--edges", 2, "--layer", 0).exit_code == 0
+    lines = plain(printed(console))
+    at = next(i for i, line in enumerate(lines) if line.count("→") == 2)
+    assert lines[at].count("R2 ") == 2 and lines[at + 1].count("x") >= 2
+
+
+@pytest.mark.parametrize(
+    ("command", "run", "args", "message"),
+    [
+        ("kan", "twin", [], "kan = mlp and so no splines"),
+        ("kan", "values", [], "type lnn has no splines"),
+        ("kan", "splines", ["--layer", 2], "layer is 2, expected 0 to 1"),
+        ("kan", "splines", ["--data", "val"], r"--data is 'val', expected ucr:NAME or FILE\.npz"),
+        ("confusion", "bytes", [], "predicts bytes and has no classes to confuse; `las eval"),
+        ("confusion", "values", [], "labelled with values and has no classes to confuse; `las eval"),
+        ("confusion", "splines", ["--save", "a.pdf"], r"saved as \.png or \.svg"),
+    ],
+)
+def test_mistakes_of_what_is_learnt(
+    learnt: Callable[..., Result], command: str, run: str, args: list[Any], message: str
+) -> None:
+    result = learnt(command, run, *args)
+    assert isinstance(result.exception, ValueError) and result.stdout == ""
+    with pytest.raises(ValueError, match=message):
+        raise result.exception
+
+
+def test_a_run_of_splines_whose_data_is_gone(learnt: Callable[..., Result], judged_runs: Path) -> None:
+    state = judged_runs / "splines" / "train_state.json"
+    kept = state.read_text()
+    try:
+        state.write_text(json.dumps({"data": ["away.npz"]}))
+        *_, summary = map(json.loads, learnt("kan", "splines", "--edges", 1, "--json").stdout.splitlines())
+        assert summary["read"] is False and summary["outside"] == 0
+        state.write_text(kept.replace("down", "left"))
+        assert "those of the model left, up" in str(learnt("confusion", "splines").exception)
+    finally:
+        state.write_text(kept)
+
+
+def test_figures_and_pictures_of_what_is_learnt(learnt: Callable[..., Result], tmp_path: Path) -> None:
+    for command, run, name in (("kan", "splines", "a.png"), ("confusion", "splines", "b.svg")):
+        path = tmp_path / name
+        assert f"wrote {path}" in learnt(command, run, "--save", path).stderr
+        assert "exists already" in str(learnt(command, run, "--save", path).exception)
+        assert learnt(command, "splines", "--screenshot", tmp_path / "terminal.svg").exit_code == 0
+        assert f"las&#160;viz&#160;{command}" in (tmp_path / "terminal.svg").read_text()
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert "</svg>" in (tmp_path / "b.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("run", "following"), [("splines", "kan"), ("twin", "confusion"), ("many", "confusion"), ("values", "tau")]
+)
+def test_a_training_ends_with_what_to_look_at(judged_runs: Path, run: str, following: str) -> None:
+    from types import SimpleNamespace
+
+    from lasmlx.apps.runs import trained_on
+    from lasmlx.apps.train_report import closing
+    from lasmlx.data import load_sequences
+    from lasmlx.models import load
+    from lasmlx.train import EndRecord
+
+    folder = judged_runs / run
+    session: Any = SimpleNamespace(model=load(folder), data=load_sequences(trained_on(folder)[0]))
+    said = closing(EndRecord(3, "done", Path("r"), 1.0), session)
+    assert said.endswith(f"Next: [bold]las viz {following} --run r[/]")

@@ -227,3 +227,15 @@ def test_mistakes_are_named() -> None:
         layer.update_grid(mx.array([[1, mx.nan, 0]]))
     with pytest.raises(ValueError, match=r"KANLinear: the knots of input 0 are .* Take a smaller grid or a larger mix"):
         layer.update_grid(mx.array([[0.0, 0, 0]] * 9 + [[1, 2, 3]]), mix=0)
+
+
+def test_some_edges_alone_are_named_as_among_all() -> None:
+    mx.random.seed(3)
+    layer = KANLinear(3, 4)
+    x = mx.random.uniform(-1, 1, (90, 3))
+    every = {(e.input, e.output): e for e in layer.symbolic(x)}
+    wanted = [(2, 0), (0, 3)]
+    for pair, found in zip(wanted, layer.symbolic(x, wanted), strict=True):
+        assert (found.input, found.output, found.function) == (*pair, every[pair].function)
+        assert found.r2 == pytest.approx(every[pair].r2) and found.a == pytest.approx(every[pair].a)
+    assert layer.symbolic(x, []) == []

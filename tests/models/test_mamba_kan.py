@@ -170,3 +170,21 @@ def test_the_answer_is_that_after_the_last_element() -> None:
     close(model(X, dt=DT, mask=mask), mx.stack([whole[0, 8], whole[1, -1]]))
     with pytest.raises(ConfigError, match="LiquidMambaKAN: input_dim is 0, expected at least 1"):
         lasmlx.LiquidMambaKAN(0, 8, 2, 4)
+
+
+def test_what_the_splines_receive_gives_what_the_model_says() -> None:
+    model = make(3)
+    received = model.kan_inputs(X, dt=DT)
+    block = model.stack.cells[-1]
+    assert [x.shape for x in received] == [(2, T, 8)] * 2
+    h, _ = model.stack(model._scaled(X), dt=DT)
+    np.testing.assert_allclose(np.array(block.kan(received[-1])), np.array(h - _before_splines(model)), atol=1e-5)
+    assert make(kan="mlp").kan_inputs(TEXT) == [] and len(make().kan_inputs(TEXT)) == 2
+
+
+def _before_splines(model: Any) -> mx.array:
+    *cells, block = model.stack.cells
+    h = model._scaled(X)
+    for cell in cells:
+        h, _ = cell(h, dt=DT)
+    return block.mixed(h)[0]
