@@ -15,10 +15,10 @@ def models(
         list[str] | None, typer.Option(help="transformer, lstm, mamba-kan, 'mlp twin'; repeat. [all]")
     ] = None,
     parameters: Annotated[int, typer.Option(min=0, help="Of each model; 0: 12, 12, 3.5 and 3.5 million.")] = 0,
-    seconds: Annotated[float, typer.Option(min=1, help="Of training, each model and seed.")] = 300.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Of training, each model and seed.")] = 120.0,
     steps: Annotated[int, typer.Option(min=0, help="Of training, instead of --seconds.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 5,
-    window: Annotated[int, typer.Option(min=1, help="Elements a step sees of a sequence, a random stretch.")] = 512,
+    window: Annotated[int, typer.Option(min=1, help="Elements a step sees of a sequence, a random stretch.")] = 256,
     batch_size: Annotated[int, typer.Option(min=1, help="Stretches a step.")] = 8,
     jitter: Annotated[float, typer.Option(min=0, help="Noise on them, in deviations.")] = 0.0,
     repeats: Repeats = 3,
