@@ -130,7 +130,7 @@ def measure_models(
         peaks[name] = peak_mb(step)
         costs |= {f"{name} inference": answer, f"{name} step": step}
     yield Stage("time of whole sequences, in turn")
-    timings = measure_together(costs, repeats=repeats)
+    timings = measure_together(costs, warmup=0, repeats=repeats)
     costs.clear()
     plan = TrainConfig(batch_size=batch_size, crop=window, jitter=jitter, seq_len=window, eval_every=0, save_every=0)
     plans = {name: dataclasses.replace(plan, lr=contenders[name].lr) for name in configs}

@@ -47,14 +47,47 @@ class LSTMCell(nn.Module):
         seconds = time_steps(dt, b, t, mask=mask, op="LSTMCell")
         h, c = self.init_state(b) if state is None else state
         gates = mx.concatenate([x, mx.log1p(seconds).astype(x.dtype)], -1) @ self.W.T + self.b  # (b, t, 4 hidden)
-        outputs = []
-        for k in range(t):
-            i, f, g, o = mx.split(gates[:, k] + h @ self.U.T, 4, axis=-1)
-            new = mx.sigmoid(f) * c + mx.sigmoid(i) * mx.tanh(g)
-            said = mx.sigmoid(o) * mx.tanh(new)
-            if mask is not None:
-                here = mask[:, k : k + 1]
-                new, said = mx.where(here, new, c), mx.where(here, said, h)
-            h, c = said, new
-            outputs.append(h)
-        return mx.stack(outputs, 1).astype(x.dtype), (h, c)
+        here = mx.ones((b, t), mx.bool_) if mask is None else mask
+        scanned: Any = _scan(gates, self.U, h, c, here)
+        hs, cs = scanned
+        return hs.astype(x.dtype), (hs[:, -1], cs[:, -1])
+
+
+@mx.custom_function
+def _scan(gates: mx.array, U: mx.array, h0: mx.array, c0: mx.array, here: mx.array) -> tuple[mx.array, mx.array]:
+    """All h and c (b, t, hidden) from what the inputs give to the gates, (b, t, 4 hidden)."""
+    hs: list[mx.array] = []
+    cs: list[mx.array] = []
+    h, c = h0, c0
+    for k in range(gates.shape[1]):
+        i, f, g, o = mx.split(gates[:, k] + h @ U.T, 4, axis=-1)
+        new = mx.sigmoid(f) * c + mx.sigmoid(i) * mx.tanh(g)
+        there = here[:, k : k + 1]
+        h, c = mx.where(there, mx.sigmoid(o) * mx.tanh(new), h), mx.where(there, new, c)
+        hs.append(h)
+        cs.append(c)
+    return mx.stack(hs, 1), mx.stack(cs, 1)
+
+
+@_scan.vjp
+def _gradient(primals: Any, cotangents: Any, outputs: Any) -> tuple[mx.array, ...]:
+    """Backwards through time; the gradient of U is one product over all elements and not a sum of as many."""
+    gates, U, h0, c0, here = primals
+    (gh, gc), (hs, cs) = cotangents, outputs
+    h_before = mx.concatenate([h0[:, None].astype(hs.dtype), hs[:, :-1]], 1)
+    c_before = mx.concatenate([c0[:, None].astype(cs.dtype), cs[:, :-1]], 1)
+    i, f, g, o = mx.split(gates + h_before @ U.T, 4, axis=-1)
+    i, f, g, o, c = mx.sigmoid(i), mx.sigmoid(f), mx.tanh(g), mx.sigmoid(o), mx.tanh(cs)
+    slopes = mx.concatenate([g * i * (1 - i), c_before * f * (1 - f), i * (1 - mx.square(g))], -1)
+    to_c, to_o, there = o * (1 - mx.square(c)), c * o * (1 - o), here[..., None]
+    dh, dc, found = mx.zeros_like(h0), mx.zeros_like(c0), []
+    for k in reversed(range(gates.shape[1])):
+        dh, dc = dh + gh[:, k], dc + gc[:, k]
+        inner = mx.where(there[:, k], dc + dh * to_c[:, k], 0)
+        from_o = mx.where(there[:, k], dh * to_o[:, k], 0)
+        found.append(mx.concatenate([mx.tile(inner, 3) * slopes[:, k], from_o], -1))
+        dh = mx.where(there[:, k], 0, dh) + found[-1] @ U
+        dc = mx.where(there[:, k], inner * f[:, k], dc)
+    dgates = mx.stack(found[::-1], 1)  # (b, t, 4 hidden)
+    dU = dgates.reshape(-1, U.shape[0]).T @ h_before.reshape(-1, U.shape[1])
+    return dgates, dU, dh, dc, mx.zeros_like(here)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
-from lasmlx.data.sequences import Statistics
+from lasmlx.data import Statistics
 from lasmlx.models import ConfigError, load, make_model
 from lasmlx.models.spiking_mamba import SpikingMambaConfig
 from lasmlx.models.transformer import TransformerConfig
