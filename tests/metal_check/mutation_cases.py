@@ -7,11 +7,14 @@ rows than a threadgroup has (8); neurons that rest from the first element on, or
 LTC scan: one unit; two simdgroups (33 units); more units, or inputs, than threads (256); a layer wider than the next;
 batches that fill a tile of 1, 2 or 4 rows or do not; tanh where it is nearly its argument, softplus where it is nearly
 the exponential. Of the plastic scan: segments (32 elements) and pieces of them (8) that are not full; rows that fill a
-threadgroup and its turns or do not; one synapse, as many as lanes (32), more than threads.
+threadgroup and its turns or do not; one synapse, as many as lanes (32), more than threads. Of the layer of splines: x
+on every knot and beyond; a tile of rows and a chunk of inputs that are not full; two spans of rows (64); functions of
+one input in two threads; fewer functions than the degree has.
 """
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -20,7 +23,7 @@ import mlx.core as mx
 import numpy as np
 
 from lasmlx import ops
-from lasmlx.ops import ltc_scan_metal, plastic_metal
+from lasmlx.ops import bspline_metal, ltc_scan_metal, plastic_metal
 from lasmlx.ops.liquid_scan import BoundedTau, SoftTau
 from lasmlx.ops.ltc_scan import Leak, Synapses
 
@@ -93,6 +96,13 @@ CASES = [
     Case("plastic", (1, 65, 1, 1, 1), {"rule": "delta"}, ("key",)),
     Case("plastic", (2, 32, 1, 1, 32), {"rule": "oja"}),
     Case("plastic", (1, 1, 1, 11, 2), {"rule": "hebb", "largest": 0.095}, ("key", "target")),
+    Case("bspline", (37, 9, 35, 8, 3), {}, full=1),  # rows, d, out, functions, degree
+    Case("bspline", (131, 2, 130, 5, 2), {}),
+    Case("bspline", (33, 3, 5, 17, 5), {}, full=1),
+    Case("bspline", (45, 2, 3, 41, 1), {}, ("W",)),
+    Case("bspline", (9, 33, 2, 4, 0), {}),
+    Case("bspline", (9, 5, 3, 2, 3), {}, ("W",), full=1),
+    Case("bspline", (12, 3, 4, 6, 4), {}, (), mx.float16),
 ]
 
 
@@ -134,7 +144,9 @@ def _results(case: Case, impl: str) -> dict[str, np.ndarray]:
         y, state = (v.astype(mx.float32) * w for v, w in zip(call(values), weights, strict=True))
         return y.sum() + state.sum()
 
-    with patch.object(ltc_scan_metal, "FULL", case.full), patch.object(plastic_metal, "FULL", case.full):
+    with ExitStack() as stack:
+        for module in (bspline_metal, ltc_scan_metal, plastic_metal):
+            stack.enter_context(patch.object(module, "FULL", case.full))
         outputs = call(tuple(arrays.values()))
         weights = [mx.random.normal(v.shape, key=mx.random.key(i)) for i, v in enumerate(outputs)]
         gradients = mx.grad(loss, argnums=list(range(len(arrays))))(*arrays.values())
@@ -290,6 +302,25 @@ def _run_plastic(u: mx.array, H0: mx.array, largest: float = 0.0, **rest: Any) -
     return ops.plastic_scan(u, H0=H0, **rest)
 
 
+def _bspline_arrays(rows: int, d: int, out: int, functions: int, degree: int) -> Arrays:
+    """The first rows are on the knots, the next ones beyond either end."""
+    random = np.random.default_rng(7)
+    knots = np.cumsum(random.uniform(0.3, 0.9, (d, functions + degree + 1)), 1)
+    knots -= knots.mean(1, keepdims=True)
+    x = random.uniform(knots[:, 0], knots[:, -1], (rows, d))
+    on = knots.T[: rows - 2]
+    x[: len(on)] = on
+    x[len(on) : len(on) + 2] = knots[:, 0] - 0.1, knots[:, -1] + 0.1
+    arrays = {"x": x, "C": random.standard_normal((d, functions, out)), "W": random.standard_normal((out, d))}
+    return {name: mx.array(value.astype(np.float32)) for name, value in (arrays | {"knots": knots}).items()}
+
+
+def _run_bspline(x: mx.array, C: mx.array, knots: mx.array, W: mx.array | None = None, impl: Any = "auto") -> Any:
+    """The op, which has no state: a zero stands for one."""
+    degree = knots.shape[1] - C.shape[1] - 1
+    return ops.bspline_linear(x, C, W, knots, degree=degree, impl=impl), mx.zeros((1,))
+
+
 ARRAYS: dict[str, Callable[..., Arrays]] = {
     "selective_scan": _scan_arrays,
     "causal_conv1d": _conv_arrays,
@@ -298,6 +329,7 @@ ARRAYS: dict[str, Callable[..., Arrays]] = {
     "liquid_scan": _liquid_arrays,
     "ltc_scan": _ltc_arrays,
     "plastic": _plastic_arrays,
+    "bspline": _bspline_arrays,
 }
 RUNS: dict[str, Callable[..., Any]] = {
     "lif_scan": _run_lif,
@@ -305,4 +337,5 @@ RUNS: dict[str, Callable[..., Any]] = {
     "liquid_scan": _run_liquid,
     "ltc_scan": _run_ltc,
     "plastic": _run_plastic,
+    "bspline": _run_bspline,
 }
