@@ -31,14 +31,14 @@ inline float las_sigmoid(float x) {
 // The cell of x between the knots t_0 .. t_last; last where it is in none.
 template <typename X>
 inline uint las_cell(X t, uint last, float x) {
-  if (!(x >= t[0] && x < t[last])) {
+  if (!(x >= float(t[0]) && x < float(t[last]))) {
     return last;
   }
   uint cell = 0;
   uint end = last;
   while (end - cell > 1) {
     const uint middle = (cell + end) / 2;
-    if (x >= t[middle]) {
+    if (x >= float(t[middle])) {
       cell = middle;
     } else {
       end = middle;
@@ -53,16 +53,16 @@ inline void las_splines(X t, uint last, uint cell, float x, uint first, V slots)
   for (int s = 0; s < N; s++) {
     slots[s * APART] = flat || cell < last ? 0.0f : x - x;
   }
-  if (flat || cell == last) {
+  if (cell == last) {
     return;
   }
   float knots[2 * P + 1];  // t_{c+1-P} .. t_{c+P}; a function that would need one past the ends is none of ours
   for (uint q = 0; q < uint(2 * P); q++) {
     const uint m = cell + 1 + q;
-    knots[q] = t[m < uint(P) ? 0 : metal::min(m - uint(P), last)];
+    knots[q] = float(t[m < uint(P) ? 0 : metal::min(m - uint(P), last)]);
   }
   float n[P + 1];
-  n[0] = 1.0f;
+  n[0] = flat ? 0.0f : 1.0f;
   for (int j = 1; j <= P; j++) {
     const bool slopes = SLOPES && j == P;
     float saved = 0.0f;
