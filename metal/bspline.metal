@@ -51,7 +51,7 @@ template <int P, int N, int APART, bool SLOPES, typename X, typename V>
 inline void las_splines(X t, uint last, uint cell, float x, uint first, V slots) {
   const bool flat = SLOPES && P == 0;
   for (int s = 0; s < N; s++) {
-    slots[s * APART] = flat || cell < last ? 0.0f : x - x;
+    slots[s * APART] = flat ? 0.0f : x - x;
   }
   if (cell == last) {
     return;
