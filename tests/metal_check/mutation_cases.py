@@ -9,7 +9,8 @@ batches that fill a tile of 1, 2 or 4 rows or do not; tanh where it is nearly it
 the exponential. Of the plastic scan: segments (32 elements) and pieces of them (8) that are not full; rows that fill a
 threadgroup and its turns or do not; one synapse, as many as lanes (32), more than threads. Of the layer of splines: x
 on every knot and beyond; a tile of rows and a chunk of inputs that are not full; two spans of rows (64); functions of
-one input in two threads, or in ten of which the last has none but silu; fewer functions than the degree has; an x that is not finite.
+one input in two threads, or in ten, the last of which has silu only; fewer functions than the degree has; an x that is
+not finite.
 """
 
 import math
