@@ -13,14 +13,14 @@
 // threadgroup memory [function][pair], then all use them. Nothing of size (rows, d, K) exists.
 //
 // forward     a simdgroup owns ROWS rows, a lane OUTS outputs, 32 apart; grid (THREADS ceil(rows / tile), ceil(out /
-//             (32 OUTS)), 1), a tile THREADS / 32 ROWS rows. The rows of C of a row's cell are read, coalesced over
-//             outputs. 4 THREADS (S + 2) bytes, ROWS OUTS + 30 registers.
-// backward_x  the same rows, all outputs, 32 ROWS^-1 inputs; grid (THREADS ceil(rows / tile), ceil(d ROWS / 32), 1). The
-//             slopes of the functions stand for them; a sum over lanes ends it. 4 THREADS (S + 3) bytes,
-//             ROWS (S + 2) + 30 registers.
+//             (32 OUTS)), 1), a tile THREADS / 32 ROWS rows. Every pair has its own rows of C, each read coalesced
+//             over outputs, from the caches. 4 THREADS (S + 2) bytes, ROWS OUTS + 30 registers.
+// backward_x  the same rows, 32 / ROWS inputs, all outputs; grid (THREADS ceil(rows / tile), ceil(d ROWS / 32), 1).
+//             The functions' slopes take their place; a sum over lanes ends it. 4 THREADS (S + 3) bytes,
+//             ROWS (S + 5) + 30 registers.
 // backward_C  a simdgroup owns an input, a lane OUTS outputs, N functions of each in registers; grid
 //             (THREADS ceil(32 d / THREADS), blocks of functions for each block of outputs, SPANS). A span takes every
-//             SPANS-th chunk of 32 rows. Rows that none of the N reaches are skipped. 4 THREADS (N + 1) bytes,
+//             SPANS-th chunk of 32 rows. Rows that reach none of the N are skipped. 4 THREADS (N + 1) bytes,
 //             N OUTS + 40 registers.
 //
 // A line "// kernel: name (inputs) -> (outputs)" starts a kernel's body; the text above the first is their header.

@@ -72,7 +72,7 @@ def _linear(degree: int, base: bool, backend: Backend) -> Callable[..., Any]:
         x, C, W, knots = primals
         rows, d = x.shape
         _, K, out = C.shape
-        own, outs = tile(rows, out)
+        own, _ = tile(rows, out)
         groups = math.ceil(rows * LANES / (own * THREADS)), math.ceil(d * own / LANES), 1
         gx = launch("backward_x", [*primals, gy], groups, x.shape, x.dtype, S=min(degree + 1, K), ROWS=own)
         outs, blocks = min(MOST_OUTS, math.ceil(out / LANES)), math.ceil((K + base) / MOST_FUNCTIONS)
