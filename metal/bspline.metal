@@ -57,9 +57,9 @@ inline void las_splines(X t, uint last, uint cell, float x, uint first, V slots)
     return;
   }
   float knots[2 * P + 1];  // t_{c+1-P} .. t_{c+P}; a function that would need one past the ends is none of ours
-  for (uint q = 0; q < uint(2 * P); q++) {
-    const uint m = cell + 1 + q;
-    knots[q] = float(t[m < uint(P) ? 0 : metal::min(m - uint(P), last)]);
+  for (int q = 0; q < 2 * P; q++) {
+    const uint m = cell + 1 + uint(q);
+    knots[q] = float(t[int(m) < P ? 0 : metal::min(m - uint(P), last)]);
   }
   float n[P + 1];
   n[0] = flat ? 0.0f : 1.0f;
@@ -83,7 +83,7 @@ inline void las_splines(X t, uint last, uint cell, float x, uint first, V slots)
 // The first of S of the K functions of an input, among them all that are not zero in the cell.
 template <int P, int S>
 inline uint las_first(uint cell, uint K) {
-  return cell < uint(P) ? 0 : metal::min(cell - uint(P), K - uint(S));
+  return int(cell) < P ? 0 : metal::min(cell - uint(P), K - uint(S));
 }
 
 // kernel: forward (x, C, W, knots) -> (y)

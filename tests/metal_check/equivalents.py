@@ -93,8 +93,8 @@ ROW_LEADER = "if (live && lane == 0) {"
 SEEN = "if (RULE != 2 && pair == 0 && first == 0 && lane == 0) {"
 STAND_IN = "if (pair == 0 && part == 0 && thread_index_in_threadgroup == 0) {"
 TRACE = "las_load<N>(H0 + trace + own * N, lane, H[r]);"
-KNOT = "knots[q] = float(t[m < uint(P) ? 0 : metal::min(m - uint(P), last)]);"
-FIRST_OF = "return cell < uint(P) ? 0 : metal::min(cell - uint(P), K - uint(S));"
+KNOT = "knots[q] = float(t[int(m) < P ? 0 : metal::min(m - uint(P), last)]);"
+FIRST_OF = "return int(cell) < P ? 0 : metal::min(cell - uint(P), K - uint(S));"
 REACHED = "cells[own] = seen - seen == 0.0f ? cell : first;"
 FLEXIBLE = "las_load<N>(alpha + (size_t(head) * m + first + own) * N, lane, flexible[r]);"
 
@@ -227,7 +227,7 @@ EQUIVALENTS = [
     ),
     Equivalent(SPLINES, "header", "float knots[2 * P + 1];", "2", "3", ROOM),
     Equivalent(SPLINES, "header", "float knots[2 * P + 1];", "1", "2", ROOM),
-    Equivalent(SPLINES, "header", "for (uint q = 0; q < uint(2 * P); q++) {", "<", "<=", "the last is not read"),
+    Equivalent(SPLINES, "header", "for (int q = 0; q < 2 * P; q++) {", "<", "<=", "the last is not read"),
     Equivalent(SPLINES, "header", KNOT, "<", "<=", SAME_END),
     Equivalent(SPLINES, "header", KNOT, "? 0", "? 1", NONE_OF_OURS),
     Equivalent(SPLINES, "header", "float n[P + 1];", "1", "2", ROOM),
