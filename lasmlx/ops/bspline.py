@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-from lasmlx.ops import native
+from lasmlx.ops import bspline_metal, native
 from lasmlx.ops.dispatch import Impl, check_floating, check_shape, choose
 
 HIGHEST_DEGREE = 5
@@ -16,8 +16,8 @@ def bspline_linear(
 ) -> mx.array:
     """``y_j = sum_i (W_ji silu(x_i) + sum_k C_ikj B_ik(x_i))``, B as :func:`bspline_basis` has it.
 
-    Only ``degree + 1`` functions are not zero at a point, so the CPU primitive holds nothing of size (..., d, K). On a
-    GPU ``auto`` is the reference: a few elementwise operations and two products.
+    Only ``degree + 1`` functions are not zero at a point, so the kernels hold nothing of size (..., d, K): on a CPU and
+    on a GPU ``auto`` takes them.
 
     Args:
         x: (..., d).
@@ -50,7 +50,10 @@ def bspline_linear(
         check_shape(op, "W", W, (C.shape[2], d))
     check_floating(op, C=C, W=W)
     knots = mx.stop_gradient(knots)
-    if choose(op, impl) == "cpu":
+    chosen = choose(op, impl, kernel=True)
+    if chosen == "metal" or chosen == "cuda":
+        return bspline_metal.bspline_linear(x, C, W, knots, degree, chosen)
+    if chosen == "cpu":
         return native.module.bspline_linear(x, C, W, knots, degree)
     return reference(x, C, W, knots, degree)
 

@@ -23,6 +23,7 @@ class Equivalent(NamedTuple):
 CONV, SCAN, LIQUID, LTC, PLASTIC = "causal_conv1d", "selective_scan", "liquid_scan", "ltc_scan", "plastic"
 LIF = "lif_scan"
 CFC = "cfc_scan"
+SPLINES = "bspline"
 
 GRID = "the grid has ceil(t / SPAN) rows: start never reaches t"
 SHIFTED = "overwritten before it is read: every step shifts past and stores the newest input"
@@ -56,6 +57,11 @@ ALONE = "without POTENTIAL the element stands in and is dropped: any lane may st
 ONE_COLUMN = "there is one column: k is 0"
 UNUSED_Z = "without z gu stands in and is dropped"
 ANY_THREAD = "a threadgroup has 32 threads or more, any one may store it"
+NONE_OF_OURS = "of a function that would need a knot past the ends: it is not stored"
+SAME_END = "where the two are equal both branches are 0"
+NO_INPUTS = "one turn more, and that one has no inputs"
+NO_ROWS = "one turn more, and that one has no rows"
+NOT_SKIPPED = "rows that reach none of the functions are not skipped: slower, the same sums"
 
 BACK_ARRAYS = [f"threadgroup float {name}[SEGMENT * 32];" for name in ("steps", "inputs", "grads")]
 BACK_ARRAYS += [f"threadgroup float {name}[SLICE * GROUPS * 32];" for name in ("to_input", "to_rate", "to_y")]
@@ -87,6 +93,9 @@ ROW_LEADER = "if (live && lane == 0) {"
 SEEN = "if (RULE != 2 && pair == 0 && first == 0 && lane == 0) {"
 STAND_IN = "if (pair == 0 && part == 0 && thread_index_in_threadgroup == 0) {"
 TRACE = "las_load<N>(H0 + trace + own * N, lane, H[r]);"
+KNOT = "knots[q] = float(t[int(m) < P ? 0 : metal::min(m - uint(P), last)]);"
+FIRST_OF = "return int(cell) < P ? 0 : metal::min(cell - uint(P), K - uint(S));"
+REACHED = "cells[own] = seen - seen == 0.0f ? cell : first;"
 FLEXIBLE = "las_load<N>(alpha + (size_t(head) * m + first + own) * N, lane, flexible[r]);"
 
 EQUIVALENTS = [
@@ -216,6 +225,21 @@ EQUIVALENTS = [
             Equivalent(op, "backward", LEADER, "== 0", "== 1", ANY_LANE),
         )
     ),
+    Equivalent(SPLINES, "header", "float knots[2 * P + 1];", "2", "3", ROOM),
+    Equivalent(SPLINES, "header", "float knots[2 * P + 1];", "1", "2", ROOM),
+    Equivalent(SPLINES, "header", "for (int q = 0; q < 2 * P; q++) {", "<", "<=", "the last is not read"),
+    Equivalent(SPLINES, "header", KNOT, "<", "<=", SAME_END),
+    Equivalent(SPLINES, "header", KNOT, "? 0", "? 1", NONE_OF_OURS),
+    Equivalent(SPLINES, "header", "float n[P + 1];", "1", "2", ROOM),
+    Equivalent(SPLINES, "header", FIRST_OF, "<", "<=", SAME_END),
+    Equivalent(SPLINES, "forward", "for (uint start = 0; start < d; start += FEATURES) {", "<", "<=", NO_INPUTS),
+    Equivalent(SPLINES, "backward_x", LEADER, "== 0", "== 1", ANY_LANE),
+    Equivalent(
+        SPLINES, "backward_C", "for (uint begin = span * 32; begin < rows; begin += 32 * SPANS) {", "<", "<=", NO_ROWS
+    ),
+    Equivalent(SPLINES, "backward_C", REACHED, "-", "+", NOT_SKIPPED),
+    Equivalent(SPLINES, "backward_C", REACHED, "0.0f", "1.0f", NOT_SKIPPED),
+    Equivalent(SPLINES, "backward_C", "if (base || cells[pair] - first < uint(N + P)) {", "<", "<=", NOT_SKIPPED),
 ]
 
 

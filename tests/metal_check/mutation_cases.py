@@ -7,11 +7,15 @@ rows than a threadgroup has (8); neurons that rest from the first element on, or
 LTC scan: one unit; two simdgroups (33 units); more units, or inputs, than threads (256); a layer wider than the next;
 batches that fill a tile of 1, 2 or 4 rows or do not; tanh where it is nearly its argument, softplus where it is nearly
 the exponential. Of the plastic scan: segments (32 elements) and pieces of them (8) that are not full; rows that fill a
-threadgroup and its turns or do not; one synapse, as many as lanes (32), more than threads.
+threadgroup and its turns or do not; one synapse, as many as lanes (32), more than threads. Of the layer of splines: x
+on every knot and beyond; a tile of rows and a chunk of inputs that are not full; two spans of rows (64); functions of
+one input in two threads, or in ten, the last of which has silu only; fewer functions than the degree has; an x that is
+not finite.
 """
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -20,7 +24,7 @@ import mlx.core as mx
 import numpy as np
 
 from lasmlx import ops
-from lasmlx.ops import ltc_scan_metal, plastic_metal
+from lasmlx.ops import bspline_metal, ltc_scan_metal, plastic_metal
 from lasmlx.ops.liquid_scan import BoundedTau, SoftTau
 from lasmlx.ops.ltc_scan import Leak, Synapses
 
@@ -93,6 +97,15 @@ CASES = [
     Case("plastic", (1, 65, 1, 1, 1), {"rule": "delta"}, ("key",)),
     Case("plastic", (2, 32, 1, 1, 32), {"rule": "oja"}),
     Case("plastic", (1, 1, 1, 11, 2), {"rule": "hebb", "largest": 0.095}, ("key", "target")),
+    Case("bspline", (37, 9, 130, 8, 3), {}, full=1),  # rows, d, out, functions, degree
+    Case("bspline", (131, 2, 35, 5, 2), {}),
+    Case("bspline", (33, 3, 5, 17, 5), {}, full=1),
+    Case("bspline", (45, 2, 3, 41, 1), {}, ("W",)),
+    Case("bspline", (5, 2, 3, 17, 2), {"ill": True}),
+    Case("bspline", (9, 1, 2, 90, 1), {}),
+    Case("bspline", (9, 33, 2, 4, 0), {}),
+    Case("bspline", (9, 5, 3, 2, 3), {}, ("W",), full=1),
+    Case("bspline", (12, 3, 4, 6, 4), {}, (), mx.float16),
 ]
 
 
@@ -104,9 +117,11 @@ def disagreement(case: Case) -> str | None:
     """Run the case's kernels; which array is not the reference's, or None."""
     got = _results(case, "metal")
     for name, expected in _expected(case).items():
-        if got[name].shape != expected.shape or not np.isfinite(got[name]).all():
+        finite = np.isfinite(expected)
+        if got[name].shape != expected.shape or not np.array_equal(np.isfinite(got[name]), finite):
             return f"{name} of {case}: not finite"
-        error = np.abs(got[name] - expected).max(initial=0.0) / max(np.abs(expected).max(initial=0.0), 1e-6)
+        error = np.abs(got[name] - expected)[finite].max(initial=0.0)
+        error /= max(np.abs(expected[finite]).max(initial=0.0), 1e-6)
         if error > TOLERANCE[case.dtype] * CANCELS.get(name, 1.0):
             return f"{name} of {case}: off by {error:.1e}"
     return None
@@ -134,7 +149,9 @@ def _results(case: Case, impl: str) -> dict[str, np.ndarray]:
         y, state = (v.astype(mx.float32) * w for v, w in zip(call(values), weights, strict=True))
         return y.sum() + state.sum()
 
-    with patch.object(ltc_scan_metal, "FULL", case.full), patch.object(plastic_metal, "FULL", case.full):
+    with ExitStack() as stack:
+        for module in (bspline_metal, ltc_scan_metal, plastic_metal):
+            stack.enter_context(patch.object(module, "FULL", case.full))
         outputs = call(tuple(arrays.values()))
         weights = [mx.random.normal(v.shape, key=mx.random.key(i)) for i, v in enumerate(outputs)]
         gradients = mx.grad(loss, argnums=list(range(len(arrays))))(*arrays.values())
@@ -290,6 +307,29 @@ def _run_plastic(u: mx.array, H0: mx.array, largest: float = 0.0, **rest: Any) -
     return ops.plastic_scan(u, H0=H0, **rest)
 
 
+def _bspline_arrays(rows: int, d: int, out: int, functions: int, degree: int) -> Arrays:
+    """The first rows are on the knots, the next ones beyond either end."""
+    random = np.random.default_rng(7)
+    knots = np.cumsum(random.uniform(0.3, 0.9, (d, functions + degree + 1)), 1)
+    knots -= knots.mean(1, keepdims=True)
+    x = random.uniform(knots[:, 0], knots[:, -1], (rows, d))
+    on = knots.T[: rows - 2]
+    x[: len(on)] = on
+    x[len(on) : len(on) + 2] = knots[:, 0] - 0.1, knots[:, -1] + 0.1
+    arrays = {"x": x, "C": random.standard_normal((d, functions, out)), "W": random.standard_normal((out, d))}
+    return {name: mx.array(value.astype(np.float32)) for name, value in (arrays | {"knots": knots}).items()}
+
+
+def _run_bspline(
+    x: mx.array, C: mx.array, knots: mx.array, W: mx.array | None = None, ill: bool = False, impl: Any = "auto"
+) -> Any:
+    """The op, which has no state: a zero stands for one; ``ill`` makes one x NaN."""
+    degree = knots.shape[1] - C.shape[1] - 1
+    if ill:
+        x = x + mx.where(mx.arange(x.size).reshape(x.shape) == 3, mx.nan, 0.0)
+    return ops.bspline_linear(x, C, W, knots, degree=degree, impl=impl), mx.zeros((1,))
+
+
 ARRAYS: dict[str, Callable[..., Arrays]] = {
     "selective_scan": _scan_arrays,
     "causal_conv1d": _conv_arrays,
@@ -298,6 +338,7 @@ ARRAYS: dict[str, Callable[..., Arrays]] = {
     "liquid_scan": _liquid_arrays,
     "ltc_scan": _ltc_arrays,
     "plastic": _plastic_arrays,
+    "bspline": _bspline_arrays,
 }
 RUNS: dict[str, Callable[..., Any]] = {
     "lif_scan": _run_lif,
@@ -305,4 +346,5 @@ RUNS: dict[str, Callable[..., Any]] = {
     "liquid_scan": _run_liquid,
     "ltc_scan": _run_ltc,
     "plastic": _run_plastic,
+    "bspline": _run_bspline,
 }

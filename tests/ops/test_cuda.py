@@ -32,6 +32,7 @@ __global__ void {name}({parameters}) {{
 """
 SCAN: dict[str, Any] = {"SEGMENT": 16, "SUBSTEPS": True, "GATED": True, "N": 16}
 NEURONS: dict[str, Any] = {"SEGMENT": 16, "RESTS": True, "POTENTIAL": True, "REFRACTORY": 2}
+SPLINES: dict[str, Any] = {"THREADS": 256}
 CASES = [
     ("selective_scan", "forward", {**SCAN, "CHUNKS": 1}),
     ("selective_scan", "forward", {**SCAN, "CHUNKS": 4, "SUBSTEPS": False, "GATED": False}),
@@ -42,10 +43,16 @@ CASES = [
     ("lif_scan", "forward", {**NEURONS, "HARD": True, "ADAPTS": True}),
     ("lif_scan", "forward", {**NEURONS, "HARD": False, "ADAPTS": False}),
     ("lif_scan", "backward", {**NEURONS, "HARD": False, "ADAPTS": True, "SURROGATE": 1}),
+    ("bspline", "forward", {**SPLINES, "P": 3, "BASE": True, "S": 4, "ROWS": 4, "OUTS": 4}),
+    ("bspline", "forward", {**SPLINES, "P": 5, "BASE": False, "S": 2, "ROWS": 1, "OUTS": 1}),
+    ("bspline", "backward_x", {**SPLINES, "P": 3, "BASE": True, "S": 4, "ROWS": 4}),
+    ("bspline", "backward_x", {**SPLINES, "P": 0, "BASE": False, "S": 1, "ROWS": 1}),
+    ("bspline", "backward_C", {**SPLINES, "P": 3, "BASE": True, "N": 9, "OUTS": 4, "SPANS": 8}),
+    ("bspline", "backward_C", {**SPLINES, "P": 0, "BASE": False, "N": 10, "OUTS": 1, "SPANS": 1}),
 ]
 FLOAT = {"h_last", "gA", "gB", "gC", "gD", "gh0", "gweight", "gbias"}  # outputs that are float32 whatever goes in
-FLOAT |= {"after", "checkpoints", "gneurons", "gstate"}
-TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "lif_scan": "T"}  # of the others none
+FLOAT |= {"after", "checkpoints", "gneurons", "gstate", "parts"}
+TYPE_NAMES = {"selective_scan": "TUVP", "causal_conv1d": "TW", "lif_scan": "T", "bspline": "T"}  # of the others none
 FLOAT32 = [
     *(
         ("cfc_scan", name, {"H": 37, "M": m, "DEEP": m == 5, "GATE": gate, "EACH": gate, "ROWS": 4, "UNITS": 64})
