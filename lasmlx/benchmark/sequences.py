@@ -26,8 +26,8 @@ MODELS: Mapping[str, tuple[type[Config], dict[str, Any]]] = {
     "ltc": (LNNConfig, {"cell": "ltc", "substeps": 3, "layers": 1}),
     "cfc": (LNNConfig, {"cell": "cfc"}),
     "lstm": (LSTMConfig, {}),
-    "mamba-kan": (MambaKANConfig, {"hidden": 32, "n": 8}),
-    "mlp twin": (MambaKANConfig, {"hidden": 32, "n": 8, "kan": "mlp"}),
+    "mamba-kan": (MambaKANConfig, {"hidden": 64, "n": 8}),
+    "mlp twin": (MambaKANConfig, {"hidden": 64, "n": 8, "kan": "mlp"}),
 }
 TRAINING = TrainConfig(steps=300, batch_size=16, lr=5e-3)
 
