@@ -79,6 +79,14 @@ class EdgeFormula:
             return np.full_like(x, self.d)
         return self.a * FUNCTIONS[self.function](self.b * x + self.c) + self.d
 
+    def slopes(self, x: Exact) -> dict[str, Exact]:
+        """By a, b, c, d and x, each at x."""
+        if self.function == "constant":
+            return dict.fromkeys("abcx", np.zeros_like(x)) | {"d": np.ones_like(x)}
+        z = self.b * x + self.c
+        inner = self.a * SLOPES[self.function](z)
+        return {"a": FUNCTIONS[self.function](z), "b": inner * x, "c": inner, "d": np.ones_like(x), "x": self.b * inner}
+
     def changed(self, a: float, b: float, c: float, d: float) -> EdgeFormula:
         """The same function with other numbers."""
         return replace(self, a=a, b=b, c=c, d=d)
@@ -157,7 +165,14 @@ class Formula:
             return start._with(numbers, p)._slopes(numbers, points).reshape(-1, len(numbers))
 
         first = np.array([getattr(start.layers[k][e], letter) for k, e, letter in numbers])
-        return start._with(numbers, least_squares(residuals, first, steps, slopes))
+        with np.errstate(all="ignore"):
+            return start._with(numbers, least_squares(residuals, first, steps, slopes))
+
+    def exchanged(self, layer: int, place: int, edge: EdgeFormula) -> Formula:
+        """With another formula on one edge."""
+        edges = self.layers[layer]
+        changed = (*edges[:place], edge, *edges[place + 1 :])
+        return Formula((*self.layers[:layer], changed, *self.layers[layer + 1 :]))
 
     def _numbers(self) -> list[Number]:
         """Those that differ in what they do: of the d of an output only one."""
@@ -175,37 +190,29 @@ class Formula:
         for (k, e, letter), value in zip(numbers, p.tolist(), strict=True):
             changes.setdefault((k, e), {})[letter] = value
         for (k, e), values in changes.items():
-            layers[k][e] = replace(layers[k][e], **values)
+            edge = layers[k][e]
+            layers[k][e] = edge.changed(*(values.get(letter, getattr(edge, letter)) for letter in "abcd"))
         return Formula(tuple(map(tuple, layers)))
 
     def _slopes(self, numbers: list[Number], x: Exact) -> Exact:
         """``dy / dp`` for each of the numbers, (n, outputs, numbers), from the last layer to the first."""
         wanted = {number: column for column, number in enumerate(numbers)}
-        with np.errstate(all="ignore"):
-            inputs = [x]
-            for edges in self.layers:
-                inputs.append(Formula((edges,))(inputs[-1]))
-            n, outputs = inputs[-1].shape
-            J = np.zeros((n, outputs, len(numbers)))
-            behind = np.broadcast_to(np.eye(outputs), (n, outputs, outputs))  # dy / d(output of the layer)
-            for k, edges in reversed(list(enumerate(self.layers))):
-                before = np.zeros((n, outputs, inputs[k].shape[1]))
-                for e, edge in enumerate(edges):
-                    own = behind[:, :, edge.output]
-                    if (k, e, "d") in wanted:
-                        J[:, :, wanted[k, e, "d"]] = own
-                    if edge.function == "constant":
-                        continue
-                    h = inputs[k][:, edge.input]
-                    z = edge.b * h + edge.c
-                    inner = own * (edge.a * SLOPES[edge.function](z))[:, None]
-                    J[:, :, wanted[k, e, "a"]] = own * FUNCTIONS[edge.function](z)[:, None]
-                    if (k, e, "b") in wanted:
-                        J[:, :, wanted[k, e, "b"]] = inner * h[:, None]
-                    if (k, e, "c") in wanted:
-                        J[:, :, wanted[k, e, "c"]] = inner
-                    before[:, :, edge.input] += edge.b * inner
-                behind = before
+        inputs = [x]
+        for edges in self.layers:
+            inputs.append(Formula((edges,))(inputs[-1]))
+        n, outputs = inputs[-1].shape
+        J = np.zeros((n, outputs, len(numbers)))
+        behind = np.broadcast_to(np.eye(outputs), (n, outputs, outputs))  # dy / d(output of the layer)
+        for k, edges in reversed(list(enumerate(self.layers))):
+            before = np.zeros((n, outputs, inputs[k].shape[1]))
+            for e, edge in enumerate(edges):
+                own = behind[:, :, edge.output]
+                slopes = edge.slopes(inputs[k][:, edge.input])
+                for letter in "abcd":
+                    if (k, e, letter) in wanted:
+                        J[:, :, wanted[k, e, letter]] = own * slopes[letter][:, None]
+                before[:, :, edge.input] += own * slopes["x"][:, None]
+            behind = before
         return J
 
 
