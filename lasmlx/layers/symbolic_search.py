@@ -14,7 +14,7 @@ POINTS = 300
 SWEEPS = 3
 FEW, MANY = 8, 40  # steps of Levenberg-Marquardt: of each candidate, and of one that has come near
 NEAR = 3.0  # times the RMSE so far
-PLAUSIBLE = 0.5  # share of what the edge does now that a candidate must explain
+PLAUSIBLE, ALIKE = 0.5, 0.99  # share of what the edge does now that a candidate must explain; of an exact formula
 BETTER, AS_GOOD, EXACT = 0.7, 1.1, 1e-6
 SIMPLICITY = {name: place for place, name in enumerate(("constant", *FUNCTIONS))}
 
@@ -25,8 +25,8 @@ def search_formula(formula: Formula, x: Any, y: Any) -> Formula:
     Each edge in turn, the last layer's first, is offered every other function that resembles what it is now, the
     simplest first: "constant", then as in ``FUNCTIONS``. All numbers are fitted anew each time. The first is taken
     that brings the RMSE below 0.7 of what it was; or that is simpler than the function now there and leaves at most
-    1.1 of the least RMSE so far, or a millionth of y's standard deviation. Below that millionth nothing but simpler
-    functions is offered. It ends when no edge takes another, at the latest after three rounds.
+    1.1 of the least RMSE so far, or a millionth of y's standard deviation. Below that millionth nothing is offered but
+    simpler functions that are nearly the same. It ends when no edge takes another, at the latest after three rounds.
 
     Args:
         x, y: (n, inputs) and (n, outputs). About 300 rows are looked at, more if there are many numbers to fit.
@@ -82,14 +82,14 @@ class _Search:
         now = self.formula.layers[k][e]
         x = Formula(self.formula.layers[:k])(self.x)[:, now.input]
         y = now(x)
-        names = list(SIMPLICITY)
+        names, least = list(SIMPLICITY), PLAUSIBLE
         if now.function == "constant" or not np.isfinite(y).all():
             names = []
         elif self.error <= self.exact:
-            names = names[: SIMPLICITY[now.function]]
+            names, least = names[: SIMPLICITY[now.function]], ALIKE
         for name in names:
             edge = fit_function(name, x, y, now.input, now.output) if name != now.function else None
-            if edge is not None and edge.r2 >= PLAUSIBLE:
+            if edge is not None and edge.r2 >= least:
                 yield edge
 
     def rmse(self, formula: Formula) -> float:
