@@ -23,7 +23,7 @@ Exact = NDArray[np.float64]
 
 ROWS, STEPS, LR = 1000, 900, 0.02
 PHASES = ((1, True), (1, True), (1, True), (3, True), (3, False))  # shares of the steps; with penalties and a new grid?
-PENALTY = 1e-3  # of each layer's l1 and entropy
+PENALTY = 2e-3  # of each layer's l1 and entropy
 FOUND = 1e-3  # test RMSE of a formula that counts as found
 
 

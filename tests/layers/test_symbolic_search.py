@@ -77,6 +77,22 @@ def test_a_line_that_looks_like_a_tanh_becomes_one() -> None:
     assert found == search_formula(formula, x, y)
 
 
+def test_a_function_that_is_less_simple_is_taken_where_it_is_needed() -> None:
+    x = points(200, 1)
+    found = search_formula(Formula(((edge("x^2", 0, 0, -1, 1, 0, 1),),)), x, np.exp(-((2 * x) ** 2)))
+    assert functions(found) == [["gaussian"]]
+
+
+@pytest.mark.parametrize(("noise", "function"), [(0.025, "sin"), (0.25, "x")])
+def test_a_simpler_function_may_cost_a_tenth(noise: float, function: str) -> None:
+    x = points(300, 1)
+    y = np.sin(1.2 * x) + np.random.default_rng(5).normal(0, noise, x.shape)
+    sine, line = (Formula(((edge(name, 0, 0, 1, 1, 0, 0),),)).refined(x, y) for name in ("sin", "x"))
+    cost = rmse(line, x, y) / rmse(sine, x, y)
+    assert (1 < cost < 1.1) if function == "x" else (1.1 < cost < 3)
+    assert functions(search_formula(sine, x, y)) == [[function]]
+
+
 def test_what_is_right_stays() -> None:
     formula = Formula(
         ((edge("sin", 0, 0, 1, np.pi, 0, 0), edge("x^2", 1, 0, 1, 1, 0, 0)), (edge("exp", 0, 0, 1, 1, 0, 0),))
