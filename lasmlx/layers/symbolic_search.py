@@ -38,9 +38,12 @@ def search_formula(formula: Formula, x: Any, y: Any) -> Formula:
     (``tests/layers/test_symbolic_search.py``).
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
+    inputs = 1 + max(edge.input for edge in formula.layers[0])
+    outputs = 1 + max(edge.output for edge in formula.layers[-1])
+    if not len(x) or x.shape != (len(x), inputs) or y.shape != (len(x), outputs):
         raise ValueError(
-            f"search_formula: x has shape {x.shape} and y {y.shape}, expected (n, inputs) and (n, outputs), n above 0."
+            f"search_formula: x has shape {x.shape} and y {y.shape}, expected (n, {inputs}) and (n, {outputs}), "
+            "n at least 1."
         )
     rows = max(POINTS, 12 * sum(len(edges) for edges in formula.layers))
     keep = slice(None, None, -(-len(x) // rows))
@@ -73,7 +76,7 @@ class _Search:
             bound = BETTER * self.error
             if SIMPLICITY[edge.function] < SIMPLICITY[self.formula.layers[k][e].function]:
                 bound = max(bound, AS_GOOD * self.least, self.exact)
-            if error <= bound:
+            if np.isfinite(error) and error <= bound:
                 self.formula, self.error, self.least = changed, error, min(self.least, error)
                 return True
         return False

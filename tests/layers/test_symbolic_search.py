@@ -148,9 +148,11 @@ def test_recovers_a_product_from_data() -> None:
 def test_mistakes_are_named() -> None:
     formula = Formula(((edge("x", 0, 0, 1, 1, 0, 0),),))
     with pytest.raises(
-        ValueError, match=r"search_formula: x has shape \(5, 1\) and y \(4, 1\), expected \(n, inputs\)"
+        ValueError, match=r"search_formula: x has shape \(5, 1\) and y \(4, 1\), expected \(n, 1\) and \(n, 1\)"
     ):
         search_formula(formula, points(5, 1), points(4, 1))
     with pytest.raises(ValueError, match=r"x has shape \(5, 1\) and y \(5,\)"):
         search_formula(formula, points(5, 1), points(5, 1)[:, 0])
+    with pytest.raises(ValueError, match=r"x has shape \(5, 2\)"):
+        search_formula(formula, points(5, 2), points(5, 1))
     assert replace(formula.layers[0][0], a=2.0) == formula.exchanged(0, 0, edge("x", 0, 0, 2, 1, 0, 0)).layers[0][0]
