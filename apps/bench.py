@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lasmlx.apps.bench_kan import kan
 from lasmlx.apps.bench_models import length, models
 from lasmlx.apps.bench_spiking import attention, lif, modes
 from lasmlx.apps.bench_table import (
@@ -40,6 +41,7 @@ PRESETS = ["las-small", "las", "las-base"]
 CHIP_PRESETS = ["las-chip", "las", "las-base"]
 
 
+app.command()(kan)
 app.command()(lif)
 app.command()(attention)
 app.command()(modes)

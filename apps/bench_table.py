@@ -80,7 +80,7 @@ def sizes_of(text: str, letters: str) -> tuple[int, ...]:
     count = len(letters.split(","))
     if len(sizes) != count or len(text.split(",")) != count or min(sizes) < 1:
         example = ",".join(["8", "512", "256", "16", "16"][:count])
-        words = {4: "four", 5: "five"}
+        words = {3: "three", 4: "four", 5: "five"}
         raise ValueError(
             f"bench: a shape is {text!r}, expected {words[count]} sizes {letters} of at least 1, such as {example}."
         )
@@ -109,4 +109,4 @@ SPEEDS: Columns = {  # of implementations side by side, each forward alone and w
     "ratio": lambda row: f"{ratio(row.ratio_forward)} {ratio(row.ratio_forward_backward)}",
 }
 PEAK: Columns = {"peak MB": lambda row: "-" if row.peak_mb is None else number(row.peak_mb)}
-ERROR: Columns = {"error": lambda row: f"{row.error:.0e}"}
+ERROR: Columns = {"error": lambda row: "-" if row.error is None else f"{row.error:.0e}"}

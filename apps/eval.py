@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from lasmlx.apps.eval_plasticity import plasticity
+from lasmlx.apps.eval_symbolic import symbolic
 
 
 class ModelByDefault(TyperGroup):
@@ -23,6 +24,7 @@ class ModelByDefault(TyperGroup):
 DEFAULT = "<run>"  # no folder that somebody would name
 app = typer.Typer(cls=ModelByDefault, help="Judge a model on held-out data, or settle a question with many of them.")
 app.command()(plasticity)
+app.command()(symbolic)
 
 
 @app.command(name=DEFAULT, hidden=True)
@@ -36,7 +38,8 @@ def evaluate(
 ) -> None:
     """Bits per byte on held-out bytes, every one, beside what compressors need; of sequences the test set's score.
 
-    `las eval plasticity` trains many models to see whether plastic synapses help.
+    `las eval plasticity` trains many models to see whether plastic synapses help, `las eval symbolic` nets of splines
+    to see whether formulas are found.
 
     Example: las eval runs/mine --data gps
     """

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lasmlx.benchmark import (
+    KANRow,
     LatencyRow,
     LIFRow,
     LTCRow,
@@ -25,10 +26,12 @@ from lasmlx.benchmark import (
     Timing,
     TrainRow,
     check_parity,
+    kan,
     lif,
     machine,
     measure,
     measure_blocks,
+    measure_kan,
     measure_latency,
     measure_lif,
     measure_ltc,
@@ -289,6 +292,29 @@ def test_lif_rows_are_checked_before_they_are_timed(mapped: bool, monkeypatch: p
         list(measure_lif((2, 10, 6, 5), mapped=mapped))
     with pytest.raises(ValueError, match="expected b, t, inputs, units"):
         list(measure_lif((2, 10, 6), mapped=mapped))  # type: ignore[arg-type]
+
+
+def test_kan_rows_are_checked_before_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = list(measure_kan((7, 3, 5), grid=4, degree=2, repeats=1, budget_seconds=0))
+    found = rows(records, KANRow)
+    assert [r.impl for r in found] == ["Linear + SiLU", "lasmlx auto", "reference"]
+    assert found[0].error is None and found[0].ratio_forward == found[0].ratio_forward_backward == 1
+    assert all(r.error is not None and r.error < 2e-5 and r.peak_mb for r in found[1:])
+    assert any("pykan" in note.text for note in rows(records, Note))
+    with pytest.raises(ValueError, match=r"shape is \(7, 0, 5\), grid 5, degree 3, expected rows"):
+        list(measure_kan((7, 0, 5)))
+    monkeypatch.setattr(kan, "TOLERANCE", -1.0)
+    with pytest.raises(ParityError):
+        list(measure_kan((7, 3, 5)))
+
+
+@NEEDS_PEERS
+def test_kan_peers_compute_the_same() -> None:
+    with open_peers(True) as (found, _):
+        measured = rows(measure_kan((11, 3, 5), grid=3, peers=found, repeats=1, budget_seconds=0), KANRow)
+    there = [name for name, module in kan.PEERS.items() if find_spec(module)]
+    assert [r.impl for r in measured][3:] == there and "torch" in there
+    assert all(r.error is not None and r.error < 2e-5 and r.peak_mb is None for r in measured[3:])
 
 
 def test_a_width_is_found_for_a_size() -> None:

@@ -1,6 +1,7 @@
 """The library's one timer, and side-by-side measurements whose parity is checked before a number is taken."""
 
 from lasmlx.benchmark.chip import ChipRow, KernelRow, measure_chip, measure_kernel
+from lasmlx.benchmark.kan import KANRow, measure_kan
 from lasmlx.benchmark.latency import LatencyRow, measure_latency
 from lasmlx.benchmark.lif import LIFRow, measure_lif
 from lasmlx.benchmark.liquid import LTCRow, measure_ltc
@@ -21,6 +22,7 @@ from lasmlx.benchmark.training import TrainRow, measure_training
 __all__ = [
     "AttentionRow",
     "ChipRow",
+    "KANRow",
     "KernelRow",
     "LIFRow",
     "LTCRow",
@@ -47,6 +49,7 @@ __all__ = [
     "measure_attention",
     "measure_blocks",
     "measure_chip",
+    "measure_kan",
     "measure_kernel",
     "measure_latency",
     "measure_lengths",

@@ -18,8 +18,10 @@ from runpy import run_path
 from typing import Any
 
 STATUS = Path("/proc/self/status")
+PEERS = {name: name for name in ("torch", "mambapy", "ncps", "snntorch")} | {"pykan": "kan"}  # and what each imports
 
 take_turn: Callable[..., list[float]] = run_path(str(Path(__file__).with_name("timer.py")))["take_turn"]
+Splines: Any = run_path(str(Path(__file__).with_name("peer_splines.py")))["Splines"]
 torch: Any = None
 mamba: Any = None
 
@@ -288,7 +290,7 @@ class Model(Learner):
         return self.step(self.count % 256)
 
 
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Scan, LTC, LIF, Transformer, Model)}
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Scan, LTC, LIF, Splines, Transformer, Model)}
 
 
 def resident(field: str) -> int:
@@ -302,7 +304,7 @@ def start() -> dict[str, Any]:
     global torch, mamba
     torch, mamba = import_module("torch"), import_module("mambapy.mamba")
     return {
-        "versions": {name: version(name) for name in ("torch", "mambapy", "ncps", "snntorch") if find_spec(name)},
+        "versions": {name: version(name) for name, module in PEERS.items() if find_spec(module)},
         "threads": {"torch": torch.get_num_threads()},
     }
 

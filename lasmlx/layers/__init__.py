@@ -40,6 +40,7 @@ from lasmlx.layers.spiking import (
 )
 from lasmlx.layers.spiking_block import BidirectionalBlock, Felt, Flow, ParallelBlock, SequentialBlock
 from lasmlx.layers.symbolic import EdgeFormula, Formula
+from lasmlx.layers.symbolic_search import search_formula
 from lasmlx.layers.time_step import BoundedTimeStep, SoftplusTimeStep
 from lasmlx.layers.transformer import SwiGLU, TimedLinear, TransformerBlock
 from lasmlx.layers.wiring import NCP, AutoNCP, Explicit, FullyConnected, Random, Wiring, picture
@@ -112,5 +113,6 @@ __all__ = [
     "multi_scale_decay_rates",
     "picture",
     "plain_mamba",
+    "search_formula",
     "sinusoidal_positions",
 ]

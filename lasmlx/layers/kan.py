@@ -9,7 +9,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from lasmlx.layers.symbolic import POINTS, EdgeFormula, Exact, Formula, fit_edges
+from lasmlx.layers.symbolic import EdgeFormula, Exact, Formula
+from lasmlx.layers.symbolic_fit import POINTS, fit_edges
 from lasmlx.ops import bspline_basis, bspline_linear
 from lasmlx.ops.bspline import HIGHEST_DEGREE
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Exact = NDArray[np.float64]
+Number = tuple[int, int, str]  # layer, edge, letter
 
 
 def _reciprocal(z: Exact) -> Exact:
@@ -37,10 +39,22 @@ FUNCTIONS: dict[str, Callable[[Exact], Exact]] = {  # the simpler first
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "gaussian": lambda z: np.exp(-z * z),
 }
-POINTS = 256
-REFINED = 5  # functions an edge: the best of the search
-SCALES = np.concatenate([sign * np.geomspace(0.1, 10, 24) for sign in (1, -1)])  # b, where the points fill [-1, 1]
-CENTRES = np.linspace(-2, 2, 33)  # -c / b; the ends of [-1, 1] are among them
+SLOPES: dict[str, Callable[[Exact], Exact]] = {
+    "x": np.ones_like,
+    "x^2": lambda z: 2 * z,
+    "x^3": lambda z: 3 * z * z,
+    "exp": np.exp,
+    "sin": np.cos,
+    "cos": lambda z: -np.sin(z),
+    "sqrt": lambda z: 0.5 / np.sqrt(np.maximum(z, 1e-6)),
+    "log": lambda z: 1 / z,
+    "1/x": lambda z: -1 / (z * z),
+    "abs": np.sign,
+    "tanh": lambda z: 1 - np.tanh(z) ** 2,
+    "sigmoid": lambda z: 0.25 / np.cosh(z / 2) ** 2,
+    "gaussian": lambda z: -2 * z * np.exp(-z * z),
+}
+NUMBERS = {"constant": "", "x": "a", "exp": "ab"} | dict.fromkeys(("x^2", "x^3", "1/x", "abs"), "ac")  # others: all
 
 
 @dataclass(frozen=True)
@@ -65,12 +79,20 @@ class EdgeFormula:
             return np.full_like(x, self.d)
         return self.a * FUNCTIONS[self.function](self.b * x + self.c) + self.d
 
+    def slopes(self, x: Exact) -> dict[str, Exact]:
+        """By a, b, c, d and x, each at x."""
+        if self.function == "constant":
+            return dict.fromkeys("abcx", np.zeros_like(x)) | {"d": np.ones_like(x)}
+        z = self.b * x + self.c
+        inner = self.a * SLOPES[self.function](z)
+        return {"a": FUNCTIONS[self.function](z), "b": inner * x, "c": inner, "d": np.ones_like(x), "x": self.b * inner}
+
     def changed(self, a: float, b: float, c: float, d: float) -> EdgeFormula:
         """The same function with other numbers."""
         return replace(self, a=a, b=b, c=c, d=d)
 
     def simplified(self) -> EdgeFormula:
-        """The same with b = 1 or c = 0 where a or d can take them up."""
+        """The same with b = 1 or c = 0 where a or d can take them up: what is left is in ``NUMBERS``, and d."""
         a, b, c, d = self.a, self.b, self.c, self.d
         powers = {"x^2": 2, "x^3": 3, "1/x": -1}
         if self.function == "x":
@@ -132,16 +154,66 @@ class Formula:
 
     def refined(self, x: Any, y: Any, steps: int = 100) -> Formula:
         """The same functions with every a, b, c and d fitted to y (n, outputs) at x (n, inputs) by least squares."""
-        edges = [edge for layer in self.layers for edge in layer]
+        start = Formula(tuple(tuple(edge.simplified() for edge in edges) for edges in self.layers))
+        numbers, points = start._numbers(), np.asarray(x, dtype=np.float64)
         wanted = np.asarray(y, dtype=np.float64)
 
-        def rebuilt(p: Exact) -> Formula:
-            rows = iter(p.reshape(-1, 4).tolist())
-            return Formula(tuple(tuple(edge.changed(*next(rows)) for edge in each) for each in self.layers))
+        def residuals(p: Exact) -> Exact:
+            return (start._with(numbers, p)(points) - wanted).ravel()
 
-        start = np.array([astuple(edge)[3:7] for edge in edges], dtype=np.float64).ravel()
-        fitted = rebuilt(_least_squares(lambda p: (rebuilt(p)(x) - wanted).ravel(), start, steps))
-        return Formula(tuple(tuple(edge.simplified() for edge in each) for each in fitted.layers))
+        def slopes(p: Exact) -> Exact:
+            return start._with(numbers, p)._slopes(numbers, points).reshape(-1, len(numbers))
+
+        first = np.array([getattr(start.layers[k][e], letter) for k, e, letter in numbers])
+        with np.errstate(all="ignore"):
+            return start._with(numbers, least_squares(residuals, first, steps, slopes))
+
+    def exchanged(self, layer: int, place: int, edge: EdgeFormula) -> Formula:
+        """With another formula on one edge."""
+        edges = self.layers[layer]
+        changed = (*edges[:place], edge, *edges[place + 1 :])
+        return Formula((*self.layers[:layer], changed, *self.layers[layer + 1 :]))
+
+    def _numbers(self) -> list[Number]:
+        """Those that differ in what they do: of the d of an output only one."""
+        found: list[Number] = []
+        for k, edges in enumerate(self.layers):
+            first = {edge.output: e for e, edge in reversed(list(enumerate(edges)))}
+            for e, edge in enumerate(edges):
+                free = NUMBERS.get(edge.function, "abc") + "d" * (first[edge.output] == e)
+                found += [(k, e, letter) for letter in free]
+        return found
+
+    def _with(self, numbers: list[Number], p: Exact) -> Formula:
+        layers = [list(edges) for edges in self.layers]
+        changes: dict[tuple[int, int], dict[str, float]] = {}
+        for (k, e, letter), value in zip(numbers, p.tolist(), strict=True):
+            changes.setdefault((k, e), {})[letter] = value
+        for (k, e), values in changes.items():
+            edge = layers[k][e]
+            layers[k][e] = edge.changed(*(values.get(letter, getattr(edge, letter)) for letter in "abcd"))
+        return Formula(tuple(map(tuple, layers)))
+
+    def _slopes(self, numbers: list[Number], x: Exact) -> Exact:
+        """``dy / dp`` for each of the numbers, (n, outputs, numbers), from the last layer to the first."""
+        wanted = {number: column for column, number in enumerate(numbers)}
+        inputs = [x]
+        for edges in self.layers:
+            inputs.append(Formula((edges,))(inputs[-1]))
+        n, outputs = inputs[-1].shape
+        J = np.zeros((n, outputs, len(numbers)))
+        behind = np.broadcast_to(np.eye(outputs), (n, outputs, outputs))  # dy / d(output of the layer)
+        for k, edges in reversed(list(enumerate(self.layers))):
+            before = np.zeros((n, outputs, inputs[k].shape[1]))
+            for e, edge in enumerate(edges):
+                own = behind[:, :, edge.output]
+                slopes = edge.slopes(inputs[k][:, edge.input])
+                for letter in "abcd":
+                    if (k, e, letter) in wanted:
+                        J[:, :, wanted[k, e, letter]] = own * slopes[letter][:, None]
+                before[:, :, edge.input] += own * slopes["x"][:, None]
+            behind = before
+        return J
 
 
 def _times(a: float, what: str, digits: int) -> str:
@@ -149,67 +221,13 @@ def _times(a: float, what: str, digits: int) -> str:
     return {"1": what, "-1": f"-{what}"}.get(number, f"{number} {what}")
 
 
-def fit_edges(x: Exact, y: Exact, input: int) -> list[EdgeFormula]:
-    """The best function of ``FUNCTIONS`` for each column of y (n, outputs) over x (n,).
-
-    Of functions that leave at most twice the variance of the best unexplained, or a millionth, the simplest is taken.
-    """
-    keep = slice(None, None, -(-len(x) // POINTS))
-    x, y = x[keep], y[keep]
-    middle, half = (x.max() + x.min()) / 2, max((x.max() - x.min()) / 2, 1e-12)
-    u, centred = (x - middle) / half, y - y.mean(0)
-    power = (centred**2).sum(0)
-    found: list[EdgeFormula] = []
-    with np.errstate(all="ignore"):
-        searched = {name: _search(f, u, centred, power) for name, f in FUNCTIONS.items()}
-        for j in range(y.shape[1]):
-            if power[j] <= 1e-14 * max(1.0, (y[:, j] ** 2).sum()):
-                found.append(EdgeFormula(input, j, "constant", 0.0, 0.0, 0.0, float(y[:, j].mean()), 1.0))
-                continue
-            best = sorted(FUNCTIONS, key=lambda name: -searched[name][0][j])[:REFINED]
-            fits = {name: _refine(name, u, centred[:, j], searched[name][1][j]) for name in FUNCTIONS if name in best}
-            least = min(left for _, left in fits.values())
-            enough = max(2 * least, 1e-6 * power[j])
-            name, (at, left) = next((name, fit) for name, fit in fits.items() if fit[1] <= enough)
-            b, c = float(at[0] / half), float(-at[0] * (middle / half + at[1]))
-            values = FUNCTIONS[name](b * x + c)
-            spread = values - values.mean()
-            a = float(spread @ y[:, j] / (spread @ spread))
-            d, r2 = float(y[:, j].mean() - a * values.mean()), float(1 - left / power[j])
-            found.append(EdgeFormula(input, j, name, a, b, c, d, r2).simplified())
-    return found
-
-
-def _search(f: Callable[[Exact], Exact], u: Exact, y: Exact, power: Exact) -> tuple[Exact, Exact]:
-    """R2 (outputs,) of the best b and centre among the candidates, and those (outputs, 2)."""
-    candidates = np.stack(np.meshgrid(SCALES, CENTRES, indexing="ij"), -1).reshape(-1, 2)
-    values = f(candidates[:, :1] * (u - candidates[:, 1:]))
-    values = values - values.mean(1, keepdims=True)
-    size = (values**2).sum(1, keepdims=True)
-    r2 = np.where((size > 1e-12) & np.isfinite(size), (values @ y) ** 2 / (size * power), -1.0)
-    r2 = np.nan_to_num(r2, nan=-1.0)
-    best = r2.argmax(0)
-    return r2[best, np.arange(y.shape[1])], candidates[best]
-
-
-def _refine(name: str, u: Exact, y: Exact, start: Exact) -> tuple[Exact, float]:
-    """b and the centre by least squares, a and d eliminated; what is left of the variance."""
-
-    def left(p: Exact) -> Exact:
-        values = FUNCTIONS[name](p[0] * (u - p[1]))
-        values = values - values.mean()
-        return y - values * ((values @ y) / (values @ values))
-
-    p = start if name == "x" else _least_squares(left, start, 40)
-    return p, float((left(p) ** 2).sum())
-
-
-def _least_squares(residuals: Callable[[Exact], Exact], p: Exact, steps: int) -> Exact:
-    """Levenberg-Marquardt with slopes by differences."""
+def least_squares(
+    residuals: Callable[[Exact], Exact], p: Exact, steps: int, slopes: Callable[[Exact], Exact] | None = None
+) -> Exact:
+    """Levenberg-Marquardt; the slopes (residuals, numbers) by differences if they are not given."""
     r, damping = residuals(p), 1e-3
+    J = (slopes or partial(_differences, residuals))(p)
     for _ in range(steps):
-        widths = 1e-6 * (1 + np.abs(p))
-        J = np.stack([(residuals(p + w * row) - r) / w for w, row in zip(widths, np.eye(len(p)), strict=True)], -1)
         if not np.isfinite(J).all():
             break
         A = J.T @ J
@@ -217,11 +235,17 @@ def _least_squares(residuals: Callable[[Exact], Exact], p: Exact, steps: int) ->
         new = residuals(p + step)
         if np.isfinite(new).all() and new @ new < r @ r:
             done = r @ r - new @ new <= 1e-15 * (r @ r)
-            p, r, damping = p + step, new, damping / 4
+            p, r, damping = p + step, new, max(damping / 4, 1e-12)
             if done:
                 break
+            J = (slopes or partial(_differences, residuals))(p)
         else:
             damping *= 5
             if damping > 1e9:
                 break
     return p
+
+
+def _differences(residuals: Callable[[Exact], Exact], p: Exact) -> Exact:
+    r, widths = residuals(p), 1e-6 * (1 + np.abs(p))
+    return np.stack([(residuals(p + w * row) - r) / w for w, row in zip(widths, np.eye(len(p)), strict=True)], -1)

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ["train", "--preset", "las-small", "--batch-size", "1", "--seq-len", "8", "--repeats", "1", "--no-peer"],
     "step": ["step", "--preset", "las-small", "--repeats", "1", "--budget", "0", "--no-peer"],
     "latency": ["latency", "--preset", "las-small", "--baud", "9600", "--bytes", "32"],
+    "kan": ["kan", "--shape", "9,3,5", "--grid", "4", "--repeats", "1", "--budget", "0", "--no-peer"],
     "lif": ["lif", "--shape", "2,12,5,3", "--repeats", "1", "--budget", "0", "--no-peer"],
     "attention": [
         *("attention", "--length", "20", "--length", "40", "--parameters", "20000", "--repeats", "1", "--budget", "0"),
@@ -28,6 +29,7 @@ KEYS = {
     "scan": {"impl", "shape", "forward", "forward_backward", "ratio_forward", "peak_mb", "error"},
     "train": {"impl", "parameters", "step", "bytes_per_second", "ratio", "error"},
     "step": {"preset", "impl", "byte", "ratio", "error"},
+    "kan": {"impl", "shape", "grid", "degree", "forward", "ratio_forward", "peak_mb", "error"},
     "lif": {"impl", "shape", "forward", "forward_backward", "ratio_forward", "peak_mb", "error"},
     "attention": {"model", "parameters", "length", "step", "bytes_per_second", "peak_mb", "speed", "memory"},
     "plastic": {"impl", "rule", "shape", "elements", "forward", "peak_mb", "traces_mb", "error"},

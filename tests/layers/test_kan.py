@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
 from lasmlx.layers.kan import KANLinear, formula_of
-from lasmlx.layers.symbolic import FUNCTIONS, EdgeFormula, Formula, fit_edges
+from lasmlx.layers.symbolic import FUNCTIONS, EdgeFormula, Formula
+from lasmlx.layers.symbolic_fit import fit_edges
 from lasmlx.ops import bspline_basis
 
 
