@@ -17,7 +17,7 @@ def models(
     parameters: Annotated[int, typer.Option(min=0, help="Of each model; 0: 12, 12, 3.5 and 3.5 million.")] = 0,
     seconds: Annotated[float, typer.Option(min=1, help="Of training, each model and seed.")] = 120.0,
     steps: Annotated[int, typer.Option(min=0, help="Of training, instead of --seconds.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 5,
+    seeds: Annotated[int, typer.Option(min=0, help="Trainings of each model; 0: time and memory alone.")] = 5,
     window: Annotated[int, typer.Option(min=1, help="Elements a step sees of a sequence, a random stretch.")] = 256,
     batch_size: Annotated[int, typer.Option(min=1, help="Stretches a step.")] = 8,
     jitter: Annotated[float, typer.Option(min=0, help="Noise on them, in deviations.")] = 0.0,
@@ -43,7 +43,7 @@ def models(
         "steps": lambda row: f"{row.steps:,}",
         "seen": lambda row: f"{row.seen:,}",
         "s": lambda row: f"{row.seconds:.0f}",
-        "mean": lambda row: f"{row.mean:.3f} +- {row.half:.3f}",
+        "mean": lambda row: f"{row.mean:.3f} +- {row.half:.3f}" if row.scores else "-",
         "each seed": lambda row: " ".join(f"{score:.3f}" for score in row.scores),
     }
     chosen = sized_contenders(parameters, model or ())

@@ -34,6 +34,12 @@ def test_models_learn_in_the_time_they_are_given() -> None:
     assert isinstance(row, ModelRow) and row.steps >= 10 and row.scores == (1.0,) and row.half == np.inf
 
 
+def test_costs_alone() -> None:
+    row = list(measure_models(waves(), contenders=sized_contenders(4000, ["mlp twin"]), seeds=0, repeats=1))[-1]
+    assert isinstance(row, ModelRow) and row.step is not None and (row.steps, row.seen, row.scores) == (0, 0, ())
+    assert np.isnan(row.mean) and row.to_dict()["scores"] == ()
+
+
 def test_what_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "MOST_MB", 1e-3)
     monkeypatch.setattr(models, "PROBES", (4, 8, 16))
@@ -55,7 +61,7 @@ def test_length_rows_and_their_exponents() -> None:
 def test_wrong_sizes_of_models_are_named() -> None:
     with pytest.raises(ValueError, match="'gru' is no model; transformer, lstm, mamba-kan, mlp twin go"):
         sized_contenders(0, ["gru"])
-    with pytest.raises(ValueError, match="seeds 0"):
-        list(measure_models(waves(), seeds=0))
+    with pytest.raises(ValueError, match="seeds -1"):
+        list(measure_models(waves(), seeds=-1))
     with pytest.raises(ValueError, match="lengths are"):
         list(measure_lengths("m", MambaKANConfig(inputs=1), ()))

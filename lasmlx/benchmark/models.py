@@ -61,17 +61,19 @@ class ModelRow(Row):
     window: int  # elements of the stretches it was trained on
     seen: int  # stretches
     seconds: float  # of each training, the mean
-    scores: tuple[float, ...]  # a seed each: accuracy, or root mean square error, on the whole test sequences
+    scores: tuple[
+        float, ...
+    ]  # a seed each, none of costs alone: accuracy, or root mean square error, on the whole test sequences
 
     @property
     def mean(self) -> float:
-        """Of the scores."""
-        return interval(self.scores).mean
+        """Of the scores; NaN without any."""
+        return interval(self.scores or (math.nan,)).mean
 
     @property
     def half(self) -> float:
         """Half the width of the 95 % interval of the mean."""
-        return interval(self.scores).half
+        return interval(self.scores or (math.nan,)).half
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ def measure_models(
     Raises:
         ValueError: a size is out of range.
     """
-    if seconds <= 0 or steps < 0 or seeds < 1 or window < 1 or not contenders:
+    if seconds <= 0 or steps < 0 or seeds < 0 or window < 1 or not contenders:
         raise ValueError(
             f"bench models: seconds {seconds}, steps {steps}, seeds {seeds}, window {window}, models "
-            f"{list(contenders)}: expected above 0, 0 or more, at least 1, at least 1, and a model."
+            f"{list(contenders)}: expected above 0, 0 or more, 0 or more, at least 1, and a model."
         )
     length = int(data.train.x.shape[1])
     configs = {name: _config(c, data, length) for name, c in contenders.items()}
@@ -136,10 +138,12 @@ def measure_models(
     plans = {name: dataclasses.replace(plan, lr=contenders[name].lr) for name in configs}
     for name, config in configs.items():
         yield Stage(f"{name}: pace of training")
-        found = steps or max(10, round(seconds / _pace(config, data, plans[name])))
+        found = steps or (max(10, round(seconds / _pace(config, data, plans[name]))) if seeds else 0)
+        if not found:
+            continue
         plans[name] = dataclasses.replace(plans[name], steps=found, warmup=min(40, found // 10))
     for name, config in configs.items():
-        scores, spent = [], []
+        scores, spent = [], [0.0] * (not seeds)
         for seed in range(seeds):
             yield Stage(f"{name}: {plans[name].steps} steps, seed {seed}")
             score, took = _trained(config, data, dataclasses.replace(plans[name], seed=seed))
@@ -154,9 +158,9 @@ def measure_models(
             step=timings.get(f"{name} step"),
             step_mb=peaks.get(name),
             lr=plans[name].lr,
-            steps=plans[name].steps,
+            steps=plans[name].steps if seeds else 0,
             window=min(window, length),
-            seen=plans[name].steps * batch_size,
+            seen=plans[name].steps * batch_size if seeds else 0,
             seconds=float(np.mean(spent)),
             scores=tuple(scores),
         )
