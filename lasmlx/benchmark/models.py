@@ -61,9 +61,7 @@ class ModelRow(Row):
     window: int  # elements of the stretches it was trained on
     seen: int  # stretches
     seconds: float  # of each training, the mean
-    scores: tuple[
-        float, ...
-    ]  # a seed each, none of costs alone: accuracy, or root mean square error, on the whole test sequences
+    scores: tuple[float, ...]  # on whole test sequences, a seed each: accuracy, or root mean square error
 
     @property
     def mean(self) -> float:
@@ -130,6 +128,7 @@ def measure_models(
             continue
         answer, step = _costs(config, _first(data, length))
         peaks[name] = peak_mb(step)
+        answer()  # and so warm
         costs |= {f"{name} inference": answer, f"{name} step": step}
     yield Stage("time of whole sequences, in turn")
     timings = measure_together(costs, warmup=0, repeats=repeats)
