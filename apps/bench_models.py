@@ -61,10 +61,11 @@ def models(
             repeats=repeats,
         )
         measure = "accuracy" if loaded.classes else "rmse"
-        title = (
-            f"{spec}: time and memory of one whole sequence; {measure} on {len(loaded.test):,} after training on "
-            f"stretches of {window:,}, mean and 95 % interval of {seeds} seeds"
+        learnt = (
+            f"; {measure} on {len(loaded.test):,} after training on stretches of {window:,}, mean and 95 % interval of "
+            f"{seeds} seeds"
         )
+        title = f"{spec}: time and memory of one whole sequence{learnt if seeds else ''}"
         show(title, ModelRow, columns, records, json, None, "")
 
 
