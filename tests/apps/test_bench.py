@@ -23,6 +23,11 @@ COMMANDS = {
         *("attention", "--length", "20", "--length", "40", "--parameters", "20000", "--repeats", "1", "--budget", "0"),
         "--no-peer",
     ],
+    "models": [
+        *("models", "--data", "chaos:length=64,train=20,test=10", "--parameters", "2000", "--model", "mamba-kan"),
+        *("--steps", "2", "--seeds", "1", "--window", "32", "--repeats", "1"),
+    ],
+    "length": ["length", "--length", "40", "--length", "80", "--repeats", "1"],
     "plastic": ["plastic", "--shape", "1,20,1,3,2", "--liquid", "1,20,3,2", "--repeats", "1", "--budget", "0"],
 }
 KEYS = {
@@ -32,6 +37,8 @@ KEYS = {
     "kan": {"impl", "shape", "grid", "degree", "forward", "ratio_forward", "peak_mb", "error"},
     "lif": {"impl", "shape", "forward", "forward_backward", "ratio_forward", "peak_mb", "error"},
     "attention": {"model", "parameters", "length", "step", "bytes_per_second", "peak_mb", "speed", "memory"},
+    "models": {"model", "parameters", "inference", "step", "step_mb", "steps", "seen", "scores"},
+    "length": {"model", "length", "inference", "step", "inference_mb", "step_mb"},
     "plastic": {"impl", "rule", "shape", "elements", "forward", "peak_mb", "traces_mb", "error"},
     "latency": {"preset", "weights", "p50_us", "p99_us", "max_us", "sustained_baud", "margin", "error"},
 }
