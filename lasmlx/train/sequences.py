@@ -34,7 +34,7 @@ class SequenceTask:
         self._data, self._config = data, config
         self._rows = config.batch_size * config.accumulate
         self._train, self._validation = _split(data, config)
-        self._deviation = data.statistics.deviation
+        self._noise = config.jitter * data.statistics.deviation if config.jitter else None
         self._losses = _loss_of(data)
         self.restores = self._validation is not None
         self.size, self.steps_per_epoch = len(self._train), len(self._train) // self._rows
@@ -58,8 +58,8 @@ class SequenceTask:
         part, seed = self._train.take(rows), self._config.seed
         if self._config.crop:
             part = part.cropped(self._config.crop, [seed, 1, step])
-        if self._config.jitter:
-            part = part.jittered(self._config.jitter * self._deviation, [seed, 2, step])
+        if self._noise is not None:
+            part = part.jittered(self._noise, [seed, 2, step])
         return _arrays(part), True
 
     def initial_state(self, model: Any, b: int) -> Any:
