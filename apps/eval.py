@@ -70,7 +70,8 @@ def evaluate(
             print(json_.dumps({"run": str(folder)} | dataclasses.asdict(judged)))
         else:
             text = f"[bold]{judged.score:.4f}[/] {judged.measure}, loss {judged.loss:.4f}"
-            stdout().print(f"{folder}  {judged.split}: {text} over {judged.sequences:,} sequences", soft_wrap=True)
+            naive = "" if judged.naive is None else f" (the last element again: {judged.naive:.4f})"
+            stdout().print(f"{folder}  {judged.split}: {text} over {judged.sequences:,} sequences{naive}", soft_wrap=True)
         return
     corpus = load_corpus(wanted)
     if not corpus.held_out:

@@ -63,7 +63,7 @@ def confusion(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Judge the test set of this: ucr:NAME or FILE.npz. By default what it was trained on."),
+        typer.Option(help="Judge the test set of this, as for `las train`. By default what it was trained on."),
     ] = None,
     save: Save = None,
     force: Force = False,
