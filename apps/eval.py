@@ -69,9 +69,10 @@ def evaluate(
         if json:
             print(json_.dumps({"run": str(folder)} | dataclasses.asdict(judged)))
         else:
-            text = f"[bold]{judged.score:.4f}[/] {judged.measure}, loss {judged.loss:.4f}"
             naive = "" if judged.naive is None else f" (the last element again: {judged.naive:.4f})"
-            stdout().print(f"{folder}  {judged.split}: {text} over {judged.sequences:,} sequences{naive}", soft_wrap=True)
+            text = f"[bold]{judged.score:.4f}[/] {judged.measure}, loss {judged.loss:.4f}"
+            over = f"over {judged.sequences:,} sequences{naive}"
+            stdout().print(f"{folder}  {judged.split}: {text} {over}", soft_wrap=True)
         return
     corpus = load_corpus(wanted)
     if not corpus.held_out:
