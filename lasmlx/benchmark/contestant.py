@@ -8,6 +8,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from lasmlx.benchmark.memory import peak_bytes
+
 Results = dict[str, NDArray[np.float32]]
 
 
@@ -50,8 +52,4 @@ class Contestant:
 
     def peak_bytes(self) -> int:
         """What forward+backward takes beyond the inputs, by MLX's own count."""
-        mx.clear_cache()
-        mx.reset_peak_memory()
-        before = mx.get_active_memory()
-        self.forward_backward()
-        return int(mx.get_peak_memory()) - int(before)
+        return peak_bytes(self.forward_backward)

@@ -8,11 +8,16 @@ from typing import Any
 import mlx.core as mx
 
 
-def peak_mb(f: Callable[[], Any]) -> float:
-    """The most that MLX holds during a second call of ``f``, beyond what it held before, MB."""
-    f()
+def peak_bytes(f: Callable[[], Any]) -> int:
+    """The most that MLX holds while ``f`` runs, beyond what it held before."""
     mx.clear_cache()
     mx.reset_peak_memory()
     before = mx.get_active_memory()
     f()
-    return float(mx.get_peak_memory() - before) / 1e6
+    return int(mx.get_peak_memory()) - int(before)
+
+
+def peak_mb(f: Callable[[], Any]) -> float:
+    """The same of a second call, MB."""
+    f()
+    return peak_bytes(f) / 1e6

@@ -16,12 +16,13 @@ import numpy as np
 from lasmlx.benchmark.memory import peak_mb
 from lasmlx.benchmark.modes import of_size
 from lasmlx.benchmark.records import Note, Row, Stage
+from lasmlx.benchmark.sequences import train_and_judge
 from lasmlx.benchmark.statistics import interval
 from lasmlx.benchmark.timer import Timing, measure_together
 from lasmlx.data import SequenceData, SequenceSet
 from lasmlx.data.sequence_set import whole
 from lasmlx.models import Config, make_model
-from lasmlx.train import SequenceTask, TrainConfig, Trainer, evaluate_sequences
+from lasmlx.train import SequenceTask, TrainConfig, Trainer
 from lasmlx.train.sequences import answers, fit_scales
 
 MOST_MB = 14_000.0  # a step that would take more is not tried
@@ -145,7 +146,7 @@ def measure_models(
         scores, spent = [], [0.0] * (not seeds)
         for seed in range(seeds):
             yield Stage(f"{name}: {plans[name].steps} steps, seed {seed}")
-            score, took = _trained(config, data, dataclasses.replace(plans[name], seed=seed))
+            score, _, took = train_and_judge(config, data, dataclasses.replace(plans[name], seed=seed))
             scores.append(score)
             spent.append(took)
         yield ModelRow(
@@ -216,9 +217,8 @@ def sized_contenders(parameters: int, names: Sequence[str] = ()) -> dict[str, Co
 
 
 def _config(contender: Contender, data: SequenceData, length: int) -> Config:
-    sizes = {"inputs": data.channels, "outputs": data.outputs, "answers": data.answers}
     attends = {"window": length} if contender.settings["model_type"] == "transformer" else {}
-    return of_size(contender.settings, contender.parameters, **sizes, **attends)
+    return of_size(contender.settings, contender.parameters, **data.sizes, **attends)
 
 
 def _costs(config: Config, data: SequenceData) -> tuple[Callable[[], Any], Callable[[], Any]]:
@@ -274,16 +274,3 @@ def _pace(config: Config, data: SequenceData, plan: TrainConfig) -> float:
         trainer.step(*arrays, fresh=fresh)
         taken.append(time.perf_counter() - start)
     return float(np.median(taken[1:]))
-
-
-def _trained(config: Config, data: SequenceData, plan: TrainConfig) -> tuple[float, float]:
-    mx.random.seed(plan.seed)
-    model = make_model(config)
-    fit_scales(model, data)
-    task = SequenceTask(data, plan)
-    trainer, start = Trainer(model, plan, task), time.perf_counter()
-    for step in range(plan.steps):
-        arrays, fresh = task.batch(step)
-        trainer.step(*arrays, fresh=fresh)
-    seconds = time.perf_counter() - start
-    return evaluate_sequences(model, data).score, seconds

@@ -12,6 +12,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from lasmlx.benchmark.memory import peak_bytes
 from lasmlx.benchmark.parity import check_parity
 from lasmlx.benchmark.peers import Peers, open_peers
 from lasmlx.benchmark.records import Note, Row, Stage
@@ -119,11 +120,7 @@ class MLXScan:
 
     def peak_bytes(self) -> int:
         """By MLX's own count."""
-        mx.clear_cache()
-        mx.reset_peak_memory()
-        before = mx.get_active_memory()
-        self.forward_backward()
-        return int(mx.get_peak_memory()) - int(before)
+        return peak_bytes(self.forward_backward)
 
 
 class PeerScan:

@@ -88,13 +88,18 @@ def _train(data: SequenceData, name: str, share: float, seed: int, training: Tra
     rows = min(training.batch_size, len(data.train))
     config = TrainConfig(**(training.to_dict() | {"seed": seed, "batch_size": rows}))
     family, settings = MODELS[name]
-    mx.random.seed(seed)
-    sizes = {"inputs": data.channels, "outputs": data.outputs, "answers": data.answers}
-    model = make_model(family.from_dict(sizes | settings))
+    return train_and_judge(family.from_dict(data.sizes | settings), data, config)[:2]
+
+
+def train_and_judge(config: Config, data: SequenceData, plan: TrainConfig) -> tuple[float, int, float]:
+    """The score of the last model on the test set, its parameters, and the seconds of its training."""
+    mx.random.seed(plan.seed)
+    model = make_model(config)
     fit_scales(model, data)
-    task = SequenceTask(data, config)
-    trainer = Trainer(model, config, task)
-    for step in range(config.steps):
+    task = SequenceTask(data, plan)
+    trainer, start = Trainer(model, plan, task), time.perf_counter()
+    for step in range(plan.steps):
         arrays, fresh = task.batch(step)
         trainer.step(*arrays, fresh=fresh)
-    return evaluate_sequences(model, data).score, model.size
+    seconds = time.perf_counter() - start
+    return evaluate_sequences(model, data).score, model.size, seconds

@@ -123,6 +123,11 @@ class SequenceData:
         """What is to be said of a sequence."""
         return "classes" if self.classes else "forecast" if self.targets else "values"
 
+    @property
+    def sizes(self) -> dict[str, int | str]:
+        """What a model has to read and to say: its inputs, outputs and answers."""
+        return {"inputs": self.channels, "outputs": self.outputs, "answers": self.answers}
+
     @cached_property
     def answer_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Of values to be said: mean and deviation over the training set, 1 where one does not move; (outputs,)."""

@@ -128,12 +128,14 @@ def _times(spec: TableSpec, table: Table) -> NDArray[np.float64] | None:
 
 
 def _unit(spec: TableSpec, table: Table) -> float:
-    """What time is counted in: the median step between the rows of an id, or of a series; 1 without any."""
+    """What the times of ids are counted in; 1 without any."""
     times = _times(spec, table)
-    if times is None:
-        return 1.0
-    groups = [np.arange(len(times))] if spec.id is None else list(_ids(spec, table).values())
-    steps = np.concatenate([np.diff(np.sort(times[group])) for group in groups])
+    return 1.0 if times is None else _median_step([times[group] for group in _ids(spec, table).values()])
+
+
+def _median_step(times: list[NDArray[np.float64]]) -> float:
+    """Between neighbours of each in the order of time; 1 where all are the same."""
+    steps = np.concatenate([np.diff(np.sort(of)) for of in times])
     return float(np.median(steps[steps > 0])) if (steps > 0).any() else 1.0
 
 
@@ -187,7 +189,7 @@ def _csv_series(spec: TableSpec) -> tuple[NDArray[np.float32], NDArray[np.float3
     dt = np.ones(len(table.rows))
     if time is not None:
         times = table.times(time)
-        dt = _steps(times, _unit(spec, table))
+        dt = _steps(times, _median_step([times]))
         if (dt < 0).any():
             line, column = table.lines[int((dt < 0).argmax())], table.columns[time]
             raise DataError(f"{spec.path}, line {line}, column {column!r}: time goes back; put the rows in its order.")

@@ -167,8 +167,7 @@ def _fitted(recipe: Recipe, data: SequenceData) -> Recipe:
             f"a {recipe.model.model_type} model reads bytes; labelled sequences are for lnn, lstm, mamba-kan, "
             "spiking-mamba and transformer."
         )
-    sizes = {"inputs": data.channels, "outputs": data.outputs, "answers": data.answers}
-    return recipe.replace({f"model.{name}": value for name, value in sizes.items()})
+    return recipe.replace({f"model.{name}": value for name, value in data.sizes.items()})
 
 
 def _describe(recipe: Recipe, data: Corpus | SequenceData, tokenizer: Tokenizer) -> dict[str, Any]:
